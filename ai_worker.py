@@ -1,0 +1,72 @@
+"""Starts one AI worker per visible device and the reaper, starts the dead again, and stops all on a signal."""
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+
+import pipelines
+from configs.settings import Settings, SettingsError, load_settings
+from jobs.errors import UnsafeRedis
+from jobs.reaper import Reaper
+from jobs.server import serving
+from pipelines.errors import PipelineUnavailable
+from storage import open_storage
+from storage.errors import StorageError
+from workers import devices
+from workers.processes import Keeper, Member, die_with_parent
+from workers.worker import offered
+
+log = logging.getLogger("ai_worker")
+
+
+def members(settings: Settings, names: list[str], url: str) -> list[Member]:
+    """One worker process per device."""
+    flags = ["--redis", url, "--parent", str(os.getpid())]
+    command = [sys.executable, "-m", "workers.worker", *flags]
+    return [Member(f"worker on {name}", [*command, "--device", name]) for name in names]
+
+
+def run(settings: Settings, names: list[str]) -> None:
+    """Works until a signal.
+
+    Raises:
+        UnsafeRedis, PipelineUnavailable, StorageError: the settings cannot work.
+    """
+    for module in settings.plugins:
+        pipelines.register(module)
+    offered(settings)
+    storage = open_storage(settings.storage)
+    with serving(settings) as url:
+        reaper = Reaper(url, storage, settings)
+        reaper.start()
+        try:
+            log.info("devices: %s", ", ".join(names))
+            host = socket.gethostname()
+            Keeper(members(settings, names, url), on_death=lambda member, pid: reaper.died(host, pid)).run(
+                settings.stop_grace_s + 8
+            )
+        finally:
+            reaper.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", action="append", help="cpu, cuda:0, …; may be given again; default: MAQUETTE_DEVICES")
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.parent:
+        die_with_parent(signal.SIGTERM, args.parent)
+    try:
+        settings = load_settings()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        wanted = args.device or list(settings.devices)
+        run(settings, devices.visible() if wanted == ["auto"] else wanted)
+    except (SettingsError, UnsafeRedis, PipelineUnavailable, StorageError) as error:
+        sys.exit(f"ai_worker: {error}")
+
+
+if __name__ == "__main__":
+    main()

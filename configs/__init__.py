@@ -1,0 +1,1 @@
+"""What the operator decides (`settings.py`) and the numbers of each network."""

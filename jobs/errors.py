@@ -1,0 +1,33 @@
+"""What can go wrong between a submit and its end.
+
+JobsError
+├── RedisUnavailable   Redis cannot be reached
+├── UnsafeRedis        this Redis would forget or evict jobs
+├── NoWorker           no living worker offers the pipeline
+├── TooManyJobs        the client has as many waiting and running jobs as it may
+└── JobNotFound        no such job, or it belongs to somebody else
+"""
+
+
+class JobsError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class RedisUnavailable(JobsError, ConnectionError):
+    pass
+
+
+class UnsafeRedis(JobsError, RuntimeError):
+    pass
+
+
+class NoWorker(JobsError, RuntimeError):
+    pass
+
+
+class TooManyJobs(JobsError, RuntimeError):
+    pass
+
+
+class JobNotFound(JobsError, LookupError):
+    pass

@@ -1,0 +1,12 @@
+-- A worker begins an attempt. ARGV: 3 attempt, 4 worker, 5 lease in seconds. Returns the whole record, or nothing.
+local status = get('status')
+if status == 'processing' and get('attempt') == ARGV[3] then return redis.call('HGETALL', job) end  -- a lost reply
+if status ~= 'queued' then return false end
+local t, client = now(), get('client')
+leave('queued', client)
+redis.call('HINCRBY', job, 'attempts', 1)
+redis.call('HSET', job, 'status', 'processing', 'attempt', ARGV[3], 'worker', ARGV[4], 'claimed_at', stamp(t))
+redis.call('HSETNX', job, 'started_at', stamp(t))
+redis.call('ZADD', P .. 'processing', stamp(t + tonumber(ARGV[5])), id)
+redis.call('SADD', client_set(client, 'processing'), id)
+return redis.call('HGETALL', job)

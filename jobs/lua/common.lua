@@ -1,0 +1,60 @@
+-- Shared by every script. ARGV[1] is the key prefix, ARGV[2] the job's id.
+-- A job is in exactly one of: waiting:<queue>, processing, ended.
+local P, id = ARGV[1], ARGV[2]
+local job = P .. 'job:' .. id
+
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) + tonumber(t[2]) / 1000000
+end
+
+local function get(field) return redis.call('HGET', job, field) or false end
+
+local function client_set(client, name) return P .. 'client:' .. client .. ':' .. name end
+
+local function stamp(t) return string.format('%.6f', t) end
+
+-- Takes the job out of the place it is in.
+local function leave(status, client)
+  if status == 'queued' then
+    redis.call('ZREM', P .. 'waiting:' .. get('queue'), id)
+    redis.call('SREM', client_set(client, 'waiting'), id)
+  elseif status == 'processing' then
+    redis.call('ZREM', P .. 'processing', id)
+    redis.call('SREM', client_set(client, 'processing'), id)
+  end
+end
+
+-- A job's one and only end.
+local function conclude(from, to, kind, message)
+  local client, t = get('client'), now()
+  leave(from, client)
+  redis.call('HSET', job, 'status', to, 'ended_at', stamp(t))
+  if message ~= '' then redis.call('HSET', job, 'error', message, 'error_kind', kind) end
+  redis.call('ZADD', P .. 'ended', stamp(t), id)
+  redis.call('SADD', P .. 'trim', client)
+  redis.call('HINCRBY', P .. 'totals', to, 1)
+end
+
+-- Back to its old place in the queue, which is the front, or to its end when it has had its tries.
+local function put_back(counted, max_attempts, kind, message)
+  if get('cancel') then
+    conclude('processing', 'cancelled', '', '')
+    return 'cancelled'
+  end
+  local attempts = tonumber(get('attempts'))
+  if not counted then
+    attempts = attempts - 1
+    redis.call('HSET', job, 'attempts', attempts)
+  elseif attempts >= max_attempts then
+    conclude('processing', 'error', kind, message .. ' (attempt ' .. attempts .. ' of ' .. max_attempts .. ')')
+    return 'error'
+  end
+  local client = get('client')
+  leave('processing', client)
+  redis.call('HSET', job, 'status', 'queued')
+  redis.call('HDEL', job, 'attempt', 'worker', 'progress')
+  redis.call('ZADD', P .. 'waiting:' .. get('queue'), get('seq'), id)
+  redis.call('SADD', client_set(client, 'waiting'), id)
+  return 'queued'
+end

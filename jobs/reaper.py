@@ -1,0 +1,175 @@
+"""Puts right what the dead left behind: their jobs, ids RQ lost, and files past their time.
+
+Every step is an atomic transition or can be repeated, so any number of hosts may run a reaper at once.
+"""
+
+import logging
+import queue
+import threading
+import time
+
+import redis
+
+from configs.settings import Settings
+from jobs.errors import JobNotFound, JobsError
+from jobs.fleet import Fleet
+from jobs.queue import LANES, JobQueue, rq_push, rq_queue
+from jobs.records import JobStatus
+from jobs.server import connect
+from jobs.transitions import PREFIX, Transitions
+from storage import Storage, keys
+from storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+_PASS_S = 1.0
+_SWEEP_S = 600.0
+_ADRIFT_AFTER_S = 3.0  # a healthy worker needs milliseconds between taking an id from RQ and claiming the job
+_ORPHAN_S = 3600.0
+
+
+class Reaper:
+    """One host's reaper, a thread of the process that starts the workers."""
+
+    def __init__(self, url: str, storage: Storage, settings: Settings) -> None:
+        self._redis = connect(url)
+        self._raw = connect(url, decode=False)
+        self._storage = storage
+        self._settings = settings
+        self._transitions = Transitions(self._redis)
+        self._fleet = Fleet(self._redis)
+        self._jobs = JobQueue(url, storage, settings)
+        self._adrift: dict[str, dict[str, float]] = {lane: {} for lane in LANES}
+        self._dead: queue.Queue[tuple[str, int]] = queue.Queue()
+        self._closing = threading.Event()
+        self._last_pass = time.monotonic()
+        self._last_sweep = 0.0
+        self._thread = threading.Thread(target=self._work, name="reaper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._thread.join(5)
+
+    def died(self, host: str, pid: int) -> None:
+        """A worker of this host was seen to die: no need to wait for its lease to run out."""
+        self._dead.put((host, pid))
+
+    def _work(self) -> None:
+        while not self._closing.wait(_PASS_S):
+            try:
+                self.once()
+            except (redis.RedisError, JobsError) as error:
+                log.warning("the reaper cannot work just now: %s", error)
+            except (StorageError, OSError):
+                log.exception("the reaper could not remove files")
+
+    def once(self) -> None:
+        """One pass over everything."""
+        self.bury()
+        if self._leases_can_be_trusted():
+            self.expire()
+        self._last_pass = time.monotonic()
+        for lane in LANES:
+            self.recover(lane)
+        self.trim()
+        self.retire()
+        if time.monotonic() - self._last_sweep > _SWEEP_S:
+            self._last_sweep = time.monotonic()
+            self.sweep()
+
+    def _leases_can_be_trusted(self) -> bool:
+        """False just after Redis was away: nobody could renew then, and the living need a moment to do it."""
+        if time.monotonic() - self._last_pass > self._settings.lease_s / 2:
+            return False
+        uptime = int(self._redis.info("server")["uptime_in_seconds"])
+        return uptime > self._settings.lease_s
+
+    def bury(self) -> None:
+        """Takes the jobs of workers that were seen to die."""
+        dead = set()
+        while not self._dead.empty():
+            dead.add(self._dead.get())
+        for worker in self._fleet.workers() if dead else []:
+            if (worker.host, worker.pid) not in dead:
+                continue
+            for job_id in self._redis.zrange(PREFIX + "processing", 0, -1):
+                self._take(job_id, dead_worker=worker.name)
+            self._fleet.retire(worker.name)
+
+    def expire(self) -> None:
+        """Takes jobs whose worker has not renewed its lease."""
+        seconds, micros = self._redis.time()
+        for job_id in self._redis.zrangebyscore(PREFIX + "processing", "-inf", seconds + micros / 1e6, 0, 1000):
+            self._take(job_id)
+
+    def _take(self, job_id: str, dead_worker: str = "") -> None:
+        word = self._transitions.expire(
+            job_id, self._settings.max_attempts, "crashed", "the worker died while it ran the job", dead_worker
+        )
+        if word in ("alive", "lost"):
+            return
+        log.warning("job %s: its worker is gone; %s", job_id, word)
+        if word == JobStatus.QUEUED:
+            self._push_front(self._jobs.get(job_id).queue, job_id)
+
+    def _push_front(self, lane: str, job_id: str) -> None:
+        rq_push(rq_queue(lane, self._raw), job_id, at_front=True)
+
+    def recover(self, lane: str) -> None:
+        """Hands waiting jobs over again that RQ no longer knows. Only the oldest are looked at: RQ runs in order, so
+        an id that is missing becomes the oldest soon."""
+        rq = rq_queue(lane, self._raw)
+        oldest = self._redis.zrange(f"{PREFIX}waiting:{lane}", 0, 15)
+        known = set(self._redis.lrange(rq.key, 0, 63))
+        missing = [job_id for job_id in oldest if job_id not in known and self._redis.lpos(rq.key, job_id) is None]
+        now = time.monotonic()
+        since = {job_id: self._adrift[lane].get(job_id, now) for job_id in missing}
+        self._adrift[lane] = since
+        for job_id in [job_id for job_id in missing if now - since[job_id] >= _ADRIFT_AFTER_S]:
+            log.warning("job %s: RQ had lost it; handing it over again", job_id)
+            del since[job_id]
+            self._redis.lrem(rq.intermediate_queue_key, 0, job_id)
+            rq_push(rq, job_id, at_front=True)
+
+    def trim(self) -> None:
+        """Removes ended jobs that fell off their client's history."""
+        for client in self._redis.spop(PREFIX + "trim", 100) or []:
+            history = f"{PREFIX}client:{client}:history"
+            for job_id in self._redis.zrange(history, 0, -self._settings.history_limit - 1):
+                if not self._remove(job_id):
+                    self._redis.zrem(history, job_id)
+
+    def retire(self) -> None:
+        """Removes jobs that ended longer ago than the retention."""
+        seconds, _ = self._redis.time()
+        limit = seconds - self._settings.retention_hours * 3600
+        for job_id in self._redis.zrangebyscore(PREFIX + "ended", "-inf", limit, 0, 200):
+            if not self._remove(job_id):
+                self._redis.zrem(PREFIX + "ended", job_id)
+
+    def _remove(self, job_id: str) -> bool:
+        """Removes a job if it has ended. Returns False when there was no such job."""
+        try:
+            record = self._jobs.get(job_id)
+        except JobNotFound:
+            return False
+        if record.status.final:
+            self._jobs.delete(record)
+        return True
+
+    def sweep(self) -> None:
+        """Removes files that no record speaks of: their writers were killed between file and record."""
+        self._storage.sweep_scratch(self._settings.job_timeout_s + _ORPHAN_S)
+        for job_id, changed in self._storage.folders("inputs"):
+            if self._is_orphan(job_id, changed):
+                self._storage.delete(keys.input_folder(job_id))
+        for client, _ in self._storage.folders("outputs"):
+            for job_id, changed in self._storage.folders(f"outputs/{client}"):
+                if self._is_orphan(job_id, changed):
+                    self._storage.delete(keys.output_folder(client, job_id))
+
+    def _is_orphan(self, job_id: str, changed: float) -> bool:
+        return changed < time.time() - _ORPHAN_S and not self._redis.exists(f"{PREFIX}job:{job_id}")

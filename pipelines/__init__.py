@@ -1,0 +1,57 @@
+"""Every way from pictures to an asset, by name. Naming one costs nothing; `load` imports it.
+
+The web tier reads names and parameters here; only the device process loads a pipeline's code.
+"""
+
+from importlib import import_module
+from typing import NamedTuple
+
+from pipelines.base import Params, Pipeline
+from pipelines.errors import PipelineUnavailable
+
+
+class Entry(NamedTuple):
+    """Where a pipeline's two halves live, as "module:name", and what it runs on."""
+
+    params: str
+    pipeline: str
+    lane: str  # "cpu": runs well anywhere; "device": wants an accelerator where there is one
+
+
+PIPELINES: dict[str, Entry] = {
+    "relief": Entry("pipelines.relief.params:ReliefParams", "pipelines.relief.pipeline:ReliefPipeline", "cpu"),
+}
+
+
+def _resolve(target: str) -> type:
+    module, name = target.split(":")
+    return getattr(import_module(module), name)  # type: ignore[no-any-return]
+
+
+def entry(name: str) -> Entry:
+    """The registry's entry.
+
+    Raises:
+        PipelineUnavailable: no pipeline has this name.
+    """
+    try:
+        return PIPELINES[name]
+    except KeyError:
+        raise PipelineUnavailable(f"pipeline is {name!r}; this service has {', '.join(sorted(PIPELINES))}") from None
+
+
+def params_class(name: str) -> type[Params]:
+    """The parameters class of a pipeline; imports no heavy library."""
+    return _resolve(entry(name).params)
+
+
+def load(name: str, device: str) -> Pipeline:
+    """A pipeline ready to run on `device`."""
+    pipeline: Pipeline = _resolve(entry(name).pipeline)(device)
+    pipeline.setup()
+    return pipeline
+
+
+def register(module: str) -> None:
+    """Adds the PIPELINES of a module named by the operator, so that a pipeline can be served without a fork."""
+    PIPELINES.update(import_module(module).PIPELINES)

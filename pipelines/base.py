@@ -1,0 +1,101 @@
+"""The face of every pipeline: checked pictures and parameters in, named files out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Params(BaseModel):
+    """Base of a pipeline's parameters: frozen, every field with default, bounds and description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One report of progress: `fraction` is of the whole job, 0 to 1, and never falls."""
+
+    stage: str
+    step: int
+    of: int
+    fraction: float
+
+
+class Progress:
+    """Turns "step i of n in this stage" into a fraction of the whole job.
+
+    Args:
+        report: receives every Step.
+        plan: stage name → its usual share of the run time, in the order the stages run.
+    """
+
+    def __init__(self, report: Callable[[Step], None], plan: Mapping[str, float]) -> None:
+        self._report = report
+        self._plan = dict(plan)
+        self._total = sum(self._plan.values()) or 1.0
+        self._reached = 0.0
+
+    def __call__(self, stage: str, step: int = 0, of: int = 1) -> None:
+        """Reports that `step` of `of` steps of `stage` are done.
+
+        Raises:
+            KeyError: the stage is not in the pipeline's plan.
+        """
+        share = self._plan[stage]
+        before = 0.0
+        for name, weight in self._plan.items():
+            if name == stage:
+                break
+            before += weight
+        fraction = (before + share * step / max(of, 1)) / self._total
+        self._reached = max(self._reached, min(fraction, 1.0))
+        self._report(Step(stage, step, of, self._reached))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run tells about itself beside its files; all of it goes into `manifest.json`.
+
+    Attributes:
+        facts: plain JSON values, such as engine, learned, matte, triangles, watertight.
+        warnings: sentences the client should read.
+        timings: stage name → seconds.
+    """
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+class Pipeline(ABC):
+    """One way from pictures to a 3D asset. Made once per device process, then run for many jobs.
+
+    Attributes:
+        PLAN: stage name → usual share of the run time, in order; what Progress needs.
+    """
+
+    PLAN: ClassVar[Mapping[str, float]]
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Loads weights and warms kernels, so that the first job does not pay for it."""
+
+    @abstractmethod
+    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress) -> Result:
+        """Writes the named files of one asset below `out` and returns what is to be said about them.
+
+        Args:
+            images: checked picture files, the main one first.
+            params: the pipeline's own Params class.
+            out: an empty folder that belongs to this run alone.
+        Raises:
+            InputError: this picture or parameter cannot give an asset.
+            DeviceError: the device failed; the same job may work in a fresh process.
+        """

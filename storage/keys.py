@@ -1,0 +1,33 @@
+"""The one place that spells out keys: `inputs/<job>/…` and `outputs/<client>/<job>/<file>`."""
+
+from storage.errors import BadKey
+
+MANIFEST = "manifest.json"
+
+
+def input_folder(job_id: str) -> str:
+    return f"inputs/{job_id}"
+
+
+def input_key(job_id: str, index: int, suffix: str) -> str:
+    return f"{input_folder(job_id)}/{index:02d}{suffix}"
+
+
+def output_folder(client: str, job_id: str) -> str:
+    return f"outputs/{client}/{job_id}"
+
+
+def output_key(client: str, job_id: str, filename: str) -> str:
+    return f"{output_folder(client, job_id)}/{filename}"
+
+
+def checked(key: str) -> str:
+    """The key itself, when it is a plain relative path.
+
+    Raises:
+        BadKey: it is absolute, climbs, or has an empty, hidden or unprintable part.
+    """
+    parts = key.split("/")
+    if any(not part or part.startswith(".") or "\\" in part or not part.isprintable() for part in parts):
+        raise BadKey(f"{key!r} is not a key; use printable names joined by single slashes")
+    return key

@@ -1,0 +1,121 @@
+"""The one process that holds a device and its models: takes jobs from a pipe, runs pipelines, reports."""
+
+import argparse
+import logging
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pipelines
+from pipelines.base import Pipeline, Progress, Step
+from pipelines.errors import PipelineError
+from pipelines.manifest import write_manifest
+from workers.messages import Advanced, Done, Failed, Ready, Run, Stop, Stopped, receive, send
+from workers.processes import die_with_parent
+
+log = logging.getLogger(__name__)
+
+_REPORT_EVERY_S = 0.1
+
+
+class _StopRequested(BaseException):
+    """Raised inside the pipeline at the step after a Stop; not an Exception, so that no pipeline swallows it."""
+
+
+class DeviceProcess:
+    """Pipelines kept warm on one device.
+
+    Args:
+        pipe: to the worker.
+        names: the pipelines it may load.
+    """
+
+    def __init__(self, pipe: Connection, device: str, names: list[str]) -> None:
+        self._pipe = pipe
+        self._device = device
+        self._names = names
+        self._loaded: dict[str, Pipeline] = {}
+        self._reported = (0.0, "")
+
+    def serve(self) -> None:
+        """Works until the pipe closes."""
+        for name in self._names:
+            if pipelines.entry(name).lane == "cpu":  # light enough to have ready before the first job
+                self._pipeline(name)
+        send(self._pipe, Ready(list(self._loaded)))
+        while True:
+            message = receive(self._pipe)
+            if isinstance(message, Run):
+                send(self._pipe, self._carry_out(message))
+
+    def _pipeline(self, name: str) -> Pipeline:
+        if name not in self._loaded:
+            self._loaded[name] = pipelines.load(name, self._device)
+        return self._loaded[name]
+
+    def _carry_out(self, job: Run) -> Done | Failed | Stopped:
+        try:
+            return self._run(job)
+        except _StopRequested:
+            return Stopped()
+        except PipelineError as error:
+            log.warning("job %s: %s: %s", job.job_id, error.kind, error)
+            return Failed(error.kind, str(error), broken=error.kind == "device_error")
+        except MemoryError:
+            log.exception("job %s ran out of memory", job.job_id)
+            return Failed("device_error", "the device ran out of memory", broken=True)
+        except Exception as error:
+            log.exception("job %s failed", job.job_id)
+            broken = _is_device_failure(error)
+            return Failed("device_error" if broken else "internal", f"{type(error).__name__}: {error}", broken)
+
+    def _run(self, job: Run) -> Done:
+        self._reported = (0.0, "")
+        started = time.time()
+        pipeline = self._pipeline(job.pipeline)
+        params = pipelines.params_class(job.pipeline)(**job.params)
+        progress = Progress(self._report, pipeline.PLAN)
+        out = Path(job.out)
+        result = pipeline.run([Path(image) for image in job.images], params, out, progress)
+        about = {**job.about, "pipeline": job.pipeline, "device": self._device, "started_at": started}
+        write_manifest(out, params.model_dump(mode="json"), result, about)
+        return Done(list(self._loaded), result.warnings)
+
+    def _report(self, step: Step) -> None:
+        if self._pipe.poll() and isinstance(receive(self._pipe), Stop):
+            raise _StopRequested
+        last, stage = self._reported
+        if step.stage != stage or time.monotonic() - last >= _REPORT_EVERY_S:
+            self._reported = (time.monotonic(), step.stage)
+            send(self._pipe, Advanced(step.stage, step.step, step.of, step.fraction))
+
+
+def _is_device_failure(error: Exception) -> bool:
+    """Whether a foreign exception means the device can no longer be trusted, told without importing torch."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return bool(names & {"OutOfMemoryError", "AcceleratorError"}) or "CUDA" in str(error)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Holds one device and its models for a worker.")
+    parser.add_argument("--pipe", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--pipelines", required=True)
+    parser.add_argument("--plugins", default="")
+    args = parser.parse_args()
+    die_with_parent(signal.SIGKILL, args.parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's business
+    logging.basicConfig(level=os.environ.get("MAQUETTE_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for module in filter(None, args.plugins.split(",")):
+        pipelines.register(module)
+    try:
+        DeviceProcess(Connection(args.pipe), args.device, args.pipelines.split(",")).serve()
+    except (EOFError, OSError):
+        log.info("the worker has gone; leaving")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Which devices there are and how full they are, asked without starting CUDA."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+
+def lane(device: str) -> str:
+    """The queue a device's worker listens to: exactly one, because RQ loses jobs between two."""
+    return device.partition(":")[0]
+
+
+def visible() -> list[str]:
+    """Every CUDA device this process may use, then the CPU, which serves what needs no accelerator."""
+    found = _query("index")
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = len(found) if allowed is None else min(len(found), len([part for part in allowed.split(",") if part.strip()]))
+    return [f"cuda:{index}" for index in range(count)] + ["cpu"]
+
+
+def memory_mb(device: str) -> tuple[int, int]:
+    """(total, free) MiB of the device's memory; zeros when it will not say."""
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        rows = _query("memory.total,memory.free", index)
+        total, _, free = rows[0].partition(",") if rows else ("0", "", "0")
+        return int(total), int(free)
+    values = {}
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, amount = line.partition(":")
+        values[name] = int(amount.split()[0]) // 1024
+    return values.get("MemTotal", 0), values.get("MemAvailable", 0)
+
+
+def _query(fields: str, index: str = "") -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    command = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits", *([f"--id={index}"] if index else [])]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
+    except subprocess.TimeoutExpired:
+        return []
+    return answer.stdout.split("\n")[:-1] if answer.returncode == 0 else []
