@@ -8,7 +8,7 @@ import socket
 import sys
 
 import pipelines
-from configs.settings import Settings, SettingsError, load_settings
+from configs.settings import LOG_FORMAT, Settings, SettingsError, load_settings
 from jobs.errors import UnsafeRedis
 from jobs.reaper import Reaper
 from jobs.server import serving
@@ -54,14 +54,14 @@ def run(settings: Settings, names: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", action="append", help="cpu, cuda:0, …; may be given again; default: MAQUETTE_DEVICES")
+    parser.add_argument("--device", action="append", help="cpu, cuda:0, …; may be repeated; default: MAQUETTE_DEVICES")
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.parent:
         die_with_parent(signal.SIGTERM, args.parent)
     try:
         settings = load_settings()
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
         wanted = args.device or list(settings.devices)
         run(settings, devices.visible() if wanted == ["auto"] else wanted)
     except (SettingsError, UnsafeRedis, PipelineUnavailable, StorageError) as error:

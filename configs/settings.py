@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 PREFIX = "MAQUETTE_"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -28,34 +29,37 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bind: Names = Field(("0.0.0.0:6006",), description="addresses to listen on, comma-separated; port 0 picks a free one")
+    bind: Names = Field(("0.0.0.0:6006",), description="addresses to listen on; port 0 picks a free one")
     data_dir: Path = Field(Path("data"), description="outputs, inputs, the private Redis's files, caches")
     redis_url: str | None = Field(None, pattern=r"^(rediss?|unix)://", description="none: a private server of our own")
     allow_volatile_redis: bool = Field(False, description="start on a Redis that may forget or evict jobs")
     storage: str = Field("", description="file:///path or s3://bucket/prefix; empty: the data folder")
-    weights_dir: Path = Field(Path(), description="checkpoints as <org>/<name>/; default: weights below the data folder")
+    weights_dir: Path = Field(Path(), description="checkpoints as <org>/<name>/; empty: below the data folder")
     devices: Names = Field(("auto",), description="auto, cpu, cuda:0, …: one AI worker each")
     pipelines: Names = Field(("auto",), description="which pipelines this machine's workers offer")
     plugins: Names = Field((), description="Python modules with a PIPELINES dict to serve besides our own")
-    fallback: bool = Field(True, description="pipeline=auto may answer with relief when the dialect's own model cannot run")
+    fallback: bool = Field(True, description="auto may answer with relief when the dialect's model cannot run")
     low_vram: bool = Field(False, description="keep only the running stage on the device")
 
     api_keys: Names = Field((), description="when set, every request needs one, and the key is the client")
-    trusted_proxies: int = Field(0, ge=0, le=16, description="how many proxies in front of us append to X-Forwarded-For")
-    outputs_access: Literal["link", "owner"] = Field("link", description="link: the URL is enough; owner: only the submitter")
+    trusted_proxies: int = Field(0, ge=0, le=16, description="proxies in front of us that append to X-Forwarded-For")
+    outputs_access: Literal["link", "owner"] = Field(
+        "link", description="link: the URL is enough; owner: only who sent it"
+    )
     cors_origins: Names = Field(("*",), description="origins a browser may call from")
     allow_private_urls: bool = Field(False, description="image_url and webhooks may reach private addresses")
 
     history_limit: int = Field(10, ge=1, le=100_000, description="finished requests kept per client")
-    max_active: int = Field(10, ge=0, le=1_000_000, description="3D jobs a client may have waiting or running; 0: no limit")
+    max_active: int = Field(10, ge=0, le=1_000_000, description="jobs a client may have waiting or running; 0: any")
     max_attempts: int = Field(3, ge=1, le=100, description="how often a job is tried when its process dies")
     retention_hours: float = Field(24, gt=0, description="hours after its end at which a job and its files are removed")
     job_timeout_s: float = Field(3600, gt=0, description="seconds a job may run before its process is killed")
-    lease_s: float = Field(12, ge=1, le=600, description="seconds without a sign of life after which a worker is dead")
-    stop_grace_s: float = Field(5, ge=0, description="seconds a running job gets to finish when its worker is told to stop")
+    lease_s: float = Field(12, ge=1, le=600, description="seconds of silence after which a worker is dead")
+    stop_grace_s: float = Field(5, ge=0, description="seconds a running job gets when its worker must stop")
 
     max_image_mb: float = Field(20, gt=0, description="largest accepted picture, MiB")
     max_image_megapixels: float = Field(50, gt=0, description="largest accepted picture, million pixels")
+    max_request_mb: float = Field(128, gt=0, description="largest accepted request, MiB, all its pictures together")
     max_images: int = Field(16, ge=1, le=256, description="pictures in one request")
 
     web_workers: int = Field(2, ge=1, le=256, description="gunicorn processes")

@@ -3,8 +3,7 @@
 import json
 import time
 from dataclasses import asdict, dataclass, field
-
-from redis import Redis
+from typing import Any
 
 from jobs.transitions import PREFIX
 
@@ -44,7 +43,7 @@ class WorkerInfo:
 class Fleet:
     """The living workers. An entry that is not renewed within its lease is gone."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Any) -> None:
         self._redis = redis
 
     def publish(self, worker: WorkerInfo, lease_s: float) -> None:

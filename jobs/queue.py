@@ -1,10 +1,9 @@
 """Submit, look, cancel, delete, count: what the web tier does with jobs."""
 
-import statistics
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -36,6 +35,20 @@ class Input(NamedTuple):
 
 
 @dataclass(frozen=True)
+class JobView:
+    """A job as its client sees it.
+
+    Attributes:
+        position: place in the queue, 1 for the next to run; 0 when it no longer waits.
+        eta_s: seconds until it ends, None while nothing is known.
+    """
+
+    record: JobRecord
+    position: int
+    eta_s: float | None
+
+
+@dataclass(frozen=True)
 class Counts:
     """How many jobs wait and run, in all and of one client."""
 
@@ -45,16 +58,7 @@ class Counts:
     client_processing: int
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """A submit's answer. `repeated`: an Idempotency-Key had brought this job before."""
-
-    record: JobRecord
-    position: int
-    repeated: bool = False
-
-
-def rq_queue(name: str, connection: redis.Redis) -> Queue:
+def rq_queue(name: str, connection: Any) -> Queue:
     """The RQ queue of one lane. JSON, because whoever can write a pickle to Redis runs code in the worker."""
     return Queue(f"maquette-{name}", connection=connection, serializer=JSONSerializer, default_timeout=-1)
 
@@ -92,10 +96,11 @@ class JobQueue:
         self._storage = storage
         self._settings = settings
         self._transitions = Transitions(self._redis)
+        self._look = self._redis.register_script(script("look"))
         self._accept = script("accept")
         self._fleet = Fleet(self._redis)
         self._fleet_seen: tuple[float, list[WorkerInfo]] = (0.0, [])
-        self._queues: dict[str, Queue] = {}
+        self._queues = {lane: rq_queue(lane, self._raw) for lane in LANES}
 
     @_translated
     def ping(self) -> bool:
@@ -103,53 +108,50 @@ class JobQueue:
 
     @_translated
     def workers(self) -> list[WorkerInfo]:
-        """The living workers."""
-        return self._fleet.workers()
+        """The living workers, as of a second ago at most."""
+        seen, workers = self._fleet_seen
+        if not workers or time.monotonic() - seen > _FLEET_CACHE_S:
+            workers = self._fleet.workers()
+            self._fleet_seen = (time.monotonic(), workers)
+        return workers
 
-    def lane_for(self, pipeline: str, lane: str) -> str:
-        """The queue whose workers should run the pipeline: the wanted lane if it lives, else any that offers it.
+    def offers(self, pipeline: str) -> bool:
+        """Whether a living worker offers the pipeline."""
+        return any(pipeline in worker.pipelines for worker in self.workers())
 
-        Raises:
-            NoWorker: nobody offers it just now.
-        """
-        offering = [worker.queue for worker in self._recent_workers() if pipeline in worker.pipelines]
+    def _lane_for(self, pipeline: str, lane: str) -> str:
+        offering = [worker.queue for worker in self.workers() if pipeline in worker.pipelines]
         if not offering:
             raise NoWorker(f"no worker that offers {pipeline!r} is running; start one with: python ai_worker.py")
         return lane if lane in offering else offering[0]
 
-    def _recent_workers(self) -> list[WorkerInfo]:
-        seen, workers = self._fleet_seen
-        if not workers or time.monotonic() - seen > _FLEET_CACHE_S:
-            workers = self.workers()
-            self._fleet_seen = (time.monotonic(), workers)
-        return workers
-
     @_translated
-    def first_with_key(self, client: str, idempotency_key: str) -> Accepted | None:
+    def first_with_key(self, client: str, idempotency_key: str) -> JobView | None:
         """The job an Idempotency-Key has brought before, if it is still known."""
-        job_id = self._redis.get(f"{PREFIX}client:{client}:idempotency:{idempotency_key}") if idempotency_key else None
-        values = self._redis.hgetall(f"{PREFIX}job:{job_id}") if job_id else {}
-        if not values:
+        job_id = self._redis.get(f"{PREFIX}client:{client}:idempotency:{idempotency_key}")
+        try:
+            return self.look(job_id, client) if job_id else None
+        except JobNotFound:
             return None
-        record = JobRecord.from_hash(values)
-        return Accepted(record, self.position(record), repeated=True)
 
     @_translated
-    def submit(self, request: JobRequest, inputs: Sequence[Input], lane: str) -> Accepted:
+    def submit(self, request: JobRequest, inputs: Sequence[Input], lane: str) -> JobView:
         """Stores the inputs and accepts the job. Once this returns, the job reaches exactly one end.
 
+        Args:
+            lane: the queue it should wait in if a worker there offers the pipeline; else any that does.
         Raises:
             NoWorker, TooManyJobs, RedisUnavailable, storage.errors.StorageFull.
         """
-        queue_name = self.lane_for(request.pipeline, lane)
+        lane = self._lane_for(request.pipeline, lane)
         job_id = uuid.uuid4().hex
         stored = [keys.input_key(job_id, index, item.suffix) for index, item in enumerate(inputs)]
         try:
             for key, item in zip(stored, inputs, strict=True):
                 self._storage.put(key, item.data)
-            word, number, values = self._enqueue(job_id, request, queue_name, stored)
+            word, answer = self._enqueue(job_id, request, lane, stored)
         except redis.RedisError:
-            raise  # the accept may have been carried out: the reaper removes the inputs if it was not
+            raise  # the accept may have been carried out; if not, the reaper's sweep removes the inputs
         except BaseException:
             self._storage.delete(keys.input_folder(job_id))
             raise
@@ -157,83 +159,66 @@ class JobQueue:
             self._storage.delete(keys.input_folder(job_id))
         if word == "busy":
             raise TooManyJobs(
-                f"you have {number} jobs waiting or running, and {self._settings.max_active} is the most; "
+                f"you have {answer} jobs waiting or running, and {self._settings.max_active} is the most; "
                 "wait for one to end or cancel one"
             )
-        return Accepted(JobRecord.from_hash(values), number + 1, repeated=word == "exists")
+        return self._view(answer)
 
-    def _enqueue(
-        self, job_id: str, request: JobRequest, queue_name: str, stored: list[str]
-    ) -> tuple[str, int, dict[str, str]]:
+    def _enqueue(self, job_id: str, request: JobRequest, lane: str, stored: list[str]) -> tuple[str, Any]:
         """The accept script and RQ's push in one transaction; a refused job's id is dropped by the worker."""
         flat = [part for pair in request.fields(stored).items() for part in pair]
         ttl = int(self._settings.retention_hours * 3600) + 1
         limits = (self._settings.max_active, request.idempotency_key, ttl)
         with self._raw.pipeline(transaction=True) as pipe:
-            pipe.eval(self._accept, 0, PREFIX, job_id, request.client, queue_name, *limits, *flat)
-            rq_push(self._queue(queue_name), job_id, pipe)
-            word, number, flat_values = pipe.execute()[0]
-        values = [value.decode() for value in flat_values]
-        return word.decode(), int(number), dict(zip(values[::2], values[1::2], strict=True))
-
-    def _queue(self, name: str) -> Queue:
-        if name not in self._queues:
-            self._queues[name] = rq_queue(name, self._raw)
-        return self._queues[name]
+            pipe.eval(self._accept, 0, PREFIX, job_id, request.client, lane, *limits, *flat)
+            rq_push(self._queues[lane], job_id, pipe)
+            word, answer = _text(pipe.execute()[0])
+        return word, answer
 
     @_translated
-    def get(self, job_id: str, client: str | None = None) -> JobRecord:
-        """A job's record.
+    def look(self, job_id: str, client: str | None = None) -> JobView:
+        """A job, its place and its estimate, in one round trip.
 
         Args:
             client: when given, the job must be this client's.
         Raises:
             JobNotFound: no such job, or not theirs; which of the two is not told.
         """
-        values = self._redis.hgetall(f"{PREFIX}job:{job_id}")
-        if not values or (client is not None and values["client"] != client):
-            raise JobNotFound(f"there is no request {job_id[:64]!r} of yours; finished ones are kept for a limited time")
-        return JobRecord.from_hash(values)
+        answer = self._look(args=[PREFIX, job_id])
+        view = self._view(answer) if answer else None
+        if view is None or (client is not None and view.record.client != client):
+            raise JobNotFound(f"there is no request {job_id[:64]!r} of yours; ended ones are kept for a limited time")
+        return view
 
-    @_translated
-    def position(self, record: JobRecord) -> int:
-        """Place in the queue, 1 for the next to run; 0 when the job no longer waits."""
-        if record.status is not JobStatus.QUEUED:
-            return 0
-        rank = self._redis.zrank(f"{PREFIX}waiting:{record.queue}", record.id)
-        return 0 if rank is None else int(rank) + 1
+    def get(self, job_id: str, client: str | None = None) -> JobRecord:
+        """A job's record; as `look`."""
+        return self.look(job_id, client).record
 
-    @_translated
-    def eta_s(self, record: JobRecord, position: int) -> float | None:
-        """Seconds until the job ends, from how long such jobs took lately; None while nothing is known."""
+    def _view(self, answer: Any) -> JobView:
+        values, position, now, usual = answer
+        record = JobRecord.from_hash(dict(zip(values[::2], values[1::2], strict=True)))
+        return JobView(record, int(position), self._eta_s(record, int(position), float(now), float(usual or 0)))
+
+    def _eta_s(self, record: JobRecord, position: int, now: float, usual: float) -> float | None:
+        """From how long such jobs took lately, or from how far this one has come."""
         if record.status.final:
             return 0.0
-        usual = self._usual_s(record.pipeline)
         if record.status is JobStatus.QUEUED:
-            hands = sum(worker.queue == record.queue for worker in self._recent_workers()) or 1
-            return None if usual is None else round(usual * (1 + (position - 1) // hands + 0.5), 1)
-        elapsed = max(self._now() - record.claimed_at, 0.0)
-        fraction = record.progress.fraction
+            hands = sum(worker.queue == record.queue for worker in self.workers()) or 1
+            return round(usual * (1.5 + (position - 1) // hands), 1) if usual else None
+        elapsed, fraction = max(now - record.claimed_at, 0.0), record.progress.fraction
         if fraction > 0.05:
             return round(elapsed * (1 - fraction) / fraction, 1)
-        return None if usual is None else round(max(usual - elapsed, 0.0), 1)
-
-    def _usual_s(self, pipeline: str) -> float | None:
-        durations = self._redis.lrange(f"{PREFIX}durations:{pipeline}", 0, -1)
-        return statistics.median(map(float, durations)) if durations else None
-
-    def _now(self) -> float:
-        seconds, micros = self._redis.time()
-        return float(seconds + micros / 1e6)
+        return round(max(usual - elapsed, 0.0), 1) if usual else None
 
     @_translated
-    def history(self, client: str) -> list[JobRecord]:
+    def history(self, client: str) -> list[JobView]:
         """The client's latest jobs, newest first."""
         names = self._redis.zrevrange(f"{PREFIX}client:{client}:history", 0, self._settings.history_limit - 1)
         with self._redis.pipeline(transaction=False) as pipe:
             for job_id in names:
-                pipe.hgetall(f"{PREFIX}job:{job_id}")
-            return [JobRecord.from_hash(values) for values in pipe.execute() if values]
+                self._look(args=[PREFIX, job_id], client=pipe)
+            return [self._view(answer) for answer in pipe.execute() if answer]
 
     @_translated
     def counts(self, client: str) -> Counts:
@@ -248,13 +233,15 @@ class JobQueue:
         return Counts(sum(waiting), processing, client_waiting, client_processing)
 
     @_translated
-    def cancel(self, job_id: str, client: str) -> JobRecord:
-        """Ends a waiting job, or asks the worker to stop a running one. An ended job stays as it is."""
-        record = self.get(job_id, client)
-        word = self._transitions.cancel(job_id)
-        if word == "cancelling":
-            return replace(record, cancel=True)
-        return self.get(job_id, client)
+    def cancel(self, job_id: str, client: str) -> JobView:
+        """Ends a waiting job, or asks the worker to stop a running one; an ended job stays as it is.
+
+        Raises:
+            JobNotFound: no such job, or not theirs.
+        """
+        self.get(job_id, client)
+        self._transitions.cancel(job_id)
+        return self.look(job_id, client)
 
     @_translated
     def delete(self, record: JobRecord) -> None:
@@ -267,3 +254,10 @@ class JobQueue:
     def totals(self) -> dict[str, int]:
         """How many jobs have ended in each way since this Redis was new."""
         return {name: int(count) for name, count in self._redis.hgetall(PREFIX + "totals").items()}
+
+
+def _text(answer: Any) -> Any:
+    """A script's answer from the byte-wise connection, as text."""
+    if isinstance(answer, list):
+        return [_text(part) for part in answer]
+    return answer.decode() if isinstance(answer, bytes) else answer

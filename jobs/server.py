@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes, its terminator included
 
 
-def connect(url: str, *, decode: bool = True, retry_s: float = 0.5) -> redis.Redis:
-    """A client that lives through a restart of the server.
+def connect(url: str, *, decode: bool = True, retry_s: float = 0.5) -> Any:
+    """A redis.Redis that lives through a restart of the server.
+
+    Typed as Any, because redis-py's types do not know `decode_responses` and make every reply bytes or str.
 
     Args:
         decode: False for RQ, which wants bytes.
@@ -44,7 +46,7 @@ def connect(url: str, *, decode: bool = True, retry_s: float = 0.5) -> redis.Red
     )
 
 
-def check(client: redis.Redis, allow_volatile: bool) -> list[str]:
+def check(client: Any, allow_volatile: bool) -> list[str]:
     """What is wrong with how this Redis keeps data; empty when nothing is, or when it will not say.
 
     Raises:
@@ -56,7 +58,9 @@ def check(client: redis.Redis, allow_volatile: bool) -> list[str]:
         problems.append("its append-only file is off, so a crash forgets jobs (remedy: CONFIG SET appendonly yes)")
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        problems.append(f"its eviction policy is {policy}, so it may drop jobs (remedy: CONFIG SET maxmemory-policy noeviction)")
+        problems.append(
+            f"its eviction policy is {policy}, so it may drop jobs (remedy: CONFIG SET maxmemory-policy noeviction)"
+        )
     if problems and not allow_volatile:
         raise UnsafeRedis(
             f"This Redis cannot keep the promise that no job is lost: {'; '.join(problems)}. "
@@ -93,7 +97,9 @@ class PrivateServer:
         self._folder.mkdir(parents=True, exist_ok=True)
         self.socket = self._short(self._folder / "redis.sock")
         self.url = f"unix://{self.socket}"
-        self._probe = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=Retry(ExponentialBackoff(), 0))
+        self._probe = redis.Redis(
+            unix_socket_path=str(self.socket), socket_timeout=5, retry=Retry(ExponentialBackoff(), 0)
+        )
         self._users = self._lock_file("users.lock")
         self._keeper = self._lock_file("keeper.lock")
         self._keeping = False
@@ -202,7 +208,11 @@ class PrivateServer:
         flags = [part for name, value in options.items() for part in (f"--{name}", value)]
         # Its own session: Ctrl-C in the terminal must not take it from under a worker that still writes.
         self._process = subprocess.Popen(
-            [find_server(), *flags], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True, close_fds=True
+            [find_server(), *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            close_fds=True,
         )
 
     def _stop(self) -> None:

@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from redis import Redis
-
 from jobs.records import JobProgress, JobRecord, JobStatus
 
 PREFIX = "maquette:"
@@ -20,7 +18,7 @@ def script(name: str) -> str:
 class Transitions:
     """The worker's and the reaper's side of a job's life. Redis is the clock, so hosts may disagree about the time."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Any) -> None:
         names = ("claim", "renew", "finish", "release", "expire", "cancel", "forget")
         self._scripts = {name: redis.register_script(script(name)) for name in names}
 

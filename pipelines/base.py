@@ -14,6 +14,9 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def check_images(self, count: int) -> None:
+        """Raises ValueError when `count` pictures cannot go with these parameters."""
+
 
 @dataclass(frozen=True)
 class Step:

@@ -21,7 +21,9 @@ def _space() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(error.errno, "the data folder is full; free some space or lower MAQUETTE_RETENTION_HOURS") from error
+            raise StorageFull(
+                error.errno, "the data folder is full; free some space or lower MAQUETTE_RETENTION_HOURS"
+            ) from error
         raise
 
 

@@ -2,13 +2,13 @@
 
 import argparse
 import logging
-import os
 import signal
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pipelines
+from configs.settings import LOG_FORMAT
 from pipelines.base import Pipeline, Progress, Step
 from pipelines.errors import PipelineError
 from pipelines.manifest import write_manifest
@@ -105,10 +105,11 @@ def main() -> None:
     parser.add_argument("--device", required=True)
     parser.add_argument("--pipelines", required=True)
     parser.add_argument("--plugins", default="")
+    parser.add_argument("--log-level", default="INFO")
     args = parser.parse_args()
     die_with_parent(signal.SIGKILL, args.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's business
-    logging.basicConfig(level=os.environ.get("MAQUETTE_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=args.log_level, format=LOG_FORMAT)
     for module in filter(None, args.plugins.split(",")):
         pipelines.register(module)
     try:

@@ -15,8 +15,9 @@ def visible() -> list[str]:
     """Every CUDA device this process may use, then the CPU, which serves what needs no accelerator."""
     found = _query("index")
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = len(found) if allowed is None else min(len(found), len([part for part in allowed.split(",") if part.strip()]))
-    return [f"cuda:{index}" for index in range(count)] + ["cpu"]
+    if allowed is not None:
+        found = found[: len([part for part in allowed.split(",") if part.strip()])]
+    return [f"cuda:{index}" for index in range(len(found))] + ["cpu"]
 
 
 def memory_mb(device: str) -> tuple[int, int]:

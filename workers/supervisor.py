@@ -47,8 +47,11 @@ class Supervisor:
         plugins: modules that bring further pipelines.
     """
 
-    def __init__(self, device: str, pipelines: Sequence[str], plugins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, device: str, pipelines: Sequence[str], plugins: Sequence[str] = (), log_level: str = "INFO"
+    ) -> None:
         self._flags = ["--device", device, "--pipelines", ",".join(pipelines), "--plugins", ",".join(plugins)]
+        self._flags += ["--log-level", log_level]
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._ready = False

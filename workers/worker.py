@@ -21,7 +21,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker, WorkerStatus
 
 import pipelines
-from configs.settings import Settings, load_settings
+from configs.settings import LOG_FORMAT, Settings, load_settings
 from jobs.fleet import Fleet, WorkerInfo
 from jobs.queue import rq_push, rq_queue
 from jobs.server import connect
@@ -59,7 +59,7 @@ class DeviceWorker(BaseWorker):
         self._device = device
         self._lane = devices.lane(device)
         self._offered = offered(settings)
-        self._supervisor = Supervisor(device, self._offered, settings.plugins)
+        self._supervisor = Supervisor(device, self._offered, settings.plugins, settings.log_level)
         raw = connect(url, decode=False, retry_s=_PATIENCE_S)
         client = connect(url, retry_s=_PATIENCE_S)
         self._queue = rq_queue(self._lane, raw)
@@ -105,7 +105,7 @@ class DeviceWorker(BaseWorker):
 
     def run_maintenance_tasks(self) -> None:
         """RQ's own rescue comes after minutes and ends jobs; the reaper's comes after seconds and requeues them."""
-        self.last_cleaned_at = rq.utils.now()
+        self.last_cleaned_at = rq.utils.now()  # type: ignore[assignment]
 
     def check_for_suspension(self, burst: bool) -> None:
         """RQ's suspension switch is not part of our contract; not asking saves a round trip a job."""
@@ -151,14 +151,13 @@ class DeviceWorker(BaseWorker):
             return
         self._published = time.monotonic()
         total, free = devices.memory_mb(self._device)
-        busy = bool(self._runner.current_job)
         info = WorkerInfo(
             name=self.name,
             host=socket.gethostname(),
             pid=os.getpid(),
             device=self._device,
             queue=self._lane,
-            state="stopping" if self._told_to_stop else "busy" if busy else "ready" if self._supervisor.ready else "starting",
+            state=self._word(),
             pipelines=self._offered,
             loaded=self._supervisor.loaded,
             memory_total_mb=total,
@@ -171,11 +170,18 @@ class DeviceWorker(BaseWorker):
         )
         self._fleet.publish(info, self._settings.lease_s)
 
+    def _word(self) -> str:
+        if self._told_to_stop:
+            return "stopping"
+        if self._runner.current_job:
+            return "busy"
+        return "ready" if self._supervisor.ready else "starting"
+
     def teardown(self) -> None:
         """The last thing RQ's loop does."""
         self._supervisor.kill()
         self._fleet.retire(self.name)
-        super().teardown()
+        super().teardown()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
@@ -186,7 +192,7 @@ def main() -> None:
     args = parser.parse_args()
     die_with_parent(signal.SIGTERM, args.parent)
     settings = load_settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
     for module in settings.plugins:
         pipelines.register(module)
     DeviceWorker(args.redis, args.device, settings).work(logging_level="WARNING")

@@ -1,20 +1,14 @@
 -- A submit becomes a queued job, once.
 -- ARGV: 3 client, 4 queue, 5 most active jobs (0: any number), 6 idempotency key or '', 7 its seconds to live, 8… field, value
 local client, queue, most, idempotency = ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local function answer(word, which)  -- the record as it stands and, while it waits, how many stand before it
-  local key = P .. 'job:' .. which
-  local rank = redis.call('ZRANK', P .. 'waiting:' .. redis.call('HGET', key, 'queue'), which)
-  return {word, rank or -1, redis.call('HGETALL', key)}
-end
-
-if redis.call('EXISTS', job) == 1 then return answer('accepted', id) end  -- our own retry after a lost reply
+if redis.call('EXISTS', job) == 1 then return {'accepted', look(id)} end  -- our own retry after a lost reply
 local idempotency_key = client_set(client, 'idempotency:' .. idempotency)
 if idempotency ~= '' then
   local first = redis.call('GET', idempotency_key)
-  if first and redis.call('EXISTS', P .. 'job:' .. first) == 1 then return answer('exists', first) end
+  if first and redis.call('EXISTS', P .. 'job:' .. first) == 1 then return {'exists', look(first)} end
 end
 local active = redis.call('SCARD', client_set(client, 'waiting')) + redis.call('SCARD', client_set(client, 'processing'))
-if most > 0 and active >= most then return {'busy', active, {}} end
+if most > 0 and active >= most then return {'busy', active} end
 local seq = redis.call('INCR', P .. 'seq')
 redis.call('HSET', job, 'id', id, 'client', client, 'queue', queue, 'seq', seq, 'status', 'queued',
   'created_at', stamp(now()), 'attempts', 0, unpack(ARGV, 8))
@@ -23,4 +17,4 @@ redis.call('SADD', client_set(client, 'waiting'), id)
 redis.call('ZADD', client_set(client, 'history'), seq, id)
 redis.call('SADD', P .. 'trim', client)
 if idempotency ~= '' then redis.call('SET', idempotency_key, id, 'EX', ARGV[7]) end
-return answer('accepted', id)
+return {'accepted', look(id)}

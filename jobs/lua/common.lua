@@ -58,3 +58,14 @@ local function put_back(counted, max_attempts, kind, message)
   redis.call('SADD', client_set(client, 'waiting'), id)
   return 'queued'
 end
+
+-- What a client wants to know of a job: record, place in the queue (0: not waiting), the time, usual seconds.
+local function look(which)
+  local key = P .. 'job:' .. which
+  local values = redis.call('HGETALL', key)
+  if #values == 0 then return false end
+  local about = redis.call('HMGET', key, 'status', 'queue', 'pipeline')
+  local rank = about[1] == 'queued' and redis.call('ZRANK', P .. 'waiting:' .. about[2], which)
+  local usual = redis.call('HGET', P .. 'usual', about[3]) or ''
+  return {values, rank and rank + 1 or 0, stamp(now()), usual}
+end

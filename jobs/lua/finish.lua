@@ -10,9 +10,9 @@ if get('cancel') then
 end
 if #ARGV > 6 then redis.call('HSET', job, unpack(ARGV, 7)) end
 conclude('processing', ARGV[4], ARGV[5], ARGV[6])
-if ARGV[4] == 'complete' then
-  local durations = P .. 'durations:' .. get('pipeline')
-  redis.call('LPUSH', durations, stamp(now() - tonumber(get('claimed_at'))))
-  redis.call('LTRIM', durations, 0, 49)
+if ARGV[4] == 'complete' then  -- a moving average, for estimates
+  local pipeline, took = get('pipeline'), now() - tonumber(get('claimed_at'))
+  local usual = tonumber(redis.call('HGET', P .. 'usual', pipeline) or took)
+  redis.call('HSET', P .. 'usual', pipeline, stamp(usual + 0.2 * (took - usual)))
 end
 return ARGV[4]

@@ -1,0 +1,46 @@
+"""The whole service in one terminal: Redis, web tier and AI workers, each started again when it dies.
+
+For development `python api.py` runs Flask's own server and one AI worker on the first device; `--production` runs
+gunicorn and one worker per device, as `./setup.sh serve` does.
+"""
+
+import argparse
+import logging
+import os
+import sys
+
+from configs.settings import LOG_FORMAT, ROOT, Settings, SettingsError, load_settings
+from jobs.errors import UnsafeRedis
+from jobs.server import serving
+from workers import devices
+from workers.processes import Keeper, Member
+
+_LONGEST_STOP_S = 15.0
+
+
+def members(settings: Settings, url: str, production: bool) -> list[Member]:
+    """The AI workers first: the web tier has nothing to answer with before them."""
+    env = {"MAQUETTE_REDIS_URL": url}
+    ai = [sys.executable, str(ROOT / "ai_worker.py"), "--parent", str(os.getpid())]
+    if not production and settings.devices == ("auto",):
+        ai += ["--device", devices.visible()[0]]
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn_config.py"), "wsgi:app"]
+    web = gunicorn if production else [sys.executable, str(ROOT / "web_worker.py")]
+    return [Member("the AI workers", ai, env), Member("the web tier", web, env)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--production", action="store_true", help="gunicorn, and one AI worker per device")
+    args = parser.parse_args()
+    try:
+        settings = load_settings()
+        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+        with serving(settings) as url:
+            Keeper(members(settings, url, args.production)).run(settings.stop_grace_s + _LONGEST_STOP_S)
+    except (SettingsError, UnsafeRedis) as error:
+        sys.exit(f"api: {error}")
+
+
+if __name__ == "__main__":
+    main()

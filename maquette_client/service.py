@@ -1,0 +1,83 @@
+"""A whole service started for as long as one needs it: what the demo, the tests and the benchmarks talk to."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from maquette_client.client import MaquetteClient, MaquetteError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class LocalService:
+    """Web tier, Redis and AI workers on a free port of this machine, over a folder of their own.
+
+    Args:
+        data_dir: made if missing; holds the outputs, and `service.log`.
+        env: settings beyond the address and the folder.
+    """
+
+    def __init__(self, data_dir: Path, env: Mapping[str, str] | None = None) -> None:
+        self.data_dir = data_dir.resolve()
+        self.log = self.data_dir / "service.log"
+        own = {"MAQUETTE_DATA_DIR": str(self.data_dir), "MAQUETTE_BIND": "127.0.0.1:0", "PYTHONUNBUFFERED": "1"}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAQUETTE_")}
+        self._env = {**inherited, **own, **(env or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    @property
+    def pid(self) -> int:
+        """Of the process that holds the service together."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, ready_s: float = 120) -> "LocalService":
+        """Starts everything and waits until a submit would be accepted.
+
+        Raises:
+            RuntimeError: it ended, or was not ready in time; the message holds its last words.
+        """
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        where = self.data_dir / "service.json"
+        where.unlink(missing_ok=True)
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(ROOT / "api.py"), "--production"], env=self._env, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + ready_s
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if where.exists():
+                self.url = json.loads(where.read_text())["urls"][0]
+                if MaquetteClient(self.url).ready():
+                    return self
+            time.sleep(0.05)
+        self.stop()
+        raise RuntimeError(f"the service did not start; its log ends with:\n{self.log.read_text()[-2000:]}")
+
+    def client(self, api_key: str = "") -> MaquetteClient:
+        """A client of this service."""
+        if not self.url:
+            raise MaquetteError("the service is not running")
+        return MaquetteClient(self.url, api_key)
+
+    def stop(self, timeout_s: float = 30) -> int:
+        """Stops everything as Ctrl-C would; the exit status."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        return self._process.wait(timeout_s)
+
+    def __enter__(self) -> "LocalService":
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,42 @@
+"""Where the web tier listens: told to the person at the terminal, and to programs in `service.json`."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SERVICE_FILE = "service.json"
+
+
+def parse(address: str) -> tuple[str, int]:
+    """(host, port) of one entry of MAQUETTE_BIND: "host:port", "[v6]:port" or a bare port.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    host, _, port = address.rpartition(":")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def announce(sockets: Sequence[Any], data_dir: Path) -> None:
+    """Prints the addresses and leaves them, with our process id, in the data folder.
+
+    Args:
+        sockets: what getsockname() says of each listening socket.
+    """
+    urls = [_url(name) for name in sockets]
+    data_dir.mkdir(parents=True, exist_ok=True)
+    aside = data_dir / f".{SERVICE_FILE}.{os.getpid()}"
+    aside.write_text(json.dumps({"pid": os.getpid(), "urls": urls}))
+    os.replace(aside, data_dir / SERVICE_FILE)
+    for url in urls:
+        print(f"Maquette listens on {url}", flush=True)
+
+
+def _url(name: Any) -> str:
+    if isinstance(name, str):
+        return f"unix:{name}"
+    host, port = name[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{host}:{port}"

@@ -1,0 +1,33 @@
+"""What a request handler needs of the app: settings, queue, storage, and who is asking."""
+
+from flask import current_app, g, request
+
+from configs.settings import Settings
+from jobs.queue import JobQueue
+from storage import Storage
+from web.clients import client_of
+
+_KEY = "maquette"
+
+
+class Context:
+    """The app's parts, made once and handed to every request."""
+
+    def __init__(self, settings: Settings, queue: JobQueue, storage: Storage) -> None:
+        self.settings = settings
+        self.queue = queue
+        self.storage = storage
+
+
+def context() -> Context:
+    """The parts of the app that answers this request."""
+    found: Context = current_app.extensions[_KEY]
+    return found
+
+
+def client() -> str:
+    """Who is asking."""
+    if "client" not in g:
+        g.client = client_of(request, context().settings)
+    name: str = g.client
+    return name

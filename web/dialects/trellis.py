@@ -1,0 +1,111 @@
+"""The TRELLIS API: the house's own. Its document is the one clients of that service know."""
+
+from typing import Any, Literal
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, ConfigDict, Field
+
+import pipelines
+from jobs.queue import JobView
+from jobs.records import JobRequest, JobStatus
+from web.context import client, context
+from web.resources.jobs import describe, idempotency_key, urls
+from web.submissions import check_count, choose, pictures, read
+from web.validation import check, unknown
+
+OWN = "trellis"
+
+blueprint = Blueprint("trellis", __name__)
+
+
+class TrellisForm(BaseModel):
+    """The document's parameters under its names and defaults. What a pipeline adds stands in its own Params."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    pipeline: str = Field("auto", description="auto, or a pipeline's name")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="the same seed gives the same bytes")
+    sparse_structure_sample_steps: int = Field(25, ge=1, le=1000, description="sampling steps for the sparse structure")
+    sparse_structure_cfg_strength: float = Field(8.5, ge=0, le=100, description="guidance for the sparse structure")
+    slat_sample_steps: int = Field(25, ge=1, le=1000, description="sampling steps for the structured latent")
+    slat_cfg_strength: float = Field(4.0, ge=0, le=100, description="guidance for the structured latent")
+    simplify_ratio: float = Field(1.0, gt=0, le=1, description="share of the mesh's triangles to keep")
+    texture_size: int = Field(1024, ge=64, le=4096, multiple_of=64, description="side of the texture in pixels")
+    texture_bake_mode: Literal["pbr", "fast", "opt"] = Field("pbr", description="how the texture is made")
+
+
+SHORT_FORMS = {"ss_sample_steps": "sparse_structure_sample_steps", "ss_cfg_strength": "sparse_structure_cfg_strength"}
+_PICTURES = ("image", "image_data", "image_url", "webhook_url")
+
+
+@blueprint.post("/image_to_3d")
+def image_to_3d() -> ResponseReturnValue:
+    """Accepts a picture and answers with the id of the job that will turn it into an asset."""
+    parts, who = context(), client()
+    key = idempotency_key(request)
+    if key and (known := parts.queue.first_with_key(who, key)):
+        return jsonify(_accepted(known))
+    submission = read(request)
+    fields = {SHORT_FORMS.get(name, name): value for name, value in submission.fields.items()}
+    form = check(TrellisForm, fields)
+    choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
+    params_class = pipelines.params_class(choice.pipeline)
+    params = check(params_class, fields)
+    inputs, image_name = pictures(submission, parts.settings)
+    check_count(params, len(inputs))
+    warnings = choice.warnings + unknown(fields, TrellisForm, params_class, extra=_PICTURES)
+    job = JobRequest(who, OWN, choice.pipeline, params.model_dump(mode="json"), image_name, warnings, key)
+    return jsonify(_accepted(parts.queue.submit(job, inputs, pipelines.entry(choice.pipeline).lane)))
+
+
+def _accepted(view: JobView) -> dict[str, Any]:
+    record = view.record
+    answer = {
+        "request_id": record.id,
+        "status": record.status,
+        "pipeline": record.pipeline,
+        "position": view.position,
+        "urls": urls(record),
+    }
+    return answer | ({"warnings": record.warnings} if record.warnings else {})
+
+
+@blueprint.get("/my_requests")
+def my_requests() -> ResponseReturnValue:
+    """The client's latest requests, newest first."""
+    return jsonify({"requests": [_listed(view) for view in context().queue.history(client())]})
+
+
+def _listed(view: JobView) -> dict[str, Any]:
+    record = view.record
+    answer: dict[str, Any] = {
+        "request_id": record.id,
+        "status": record.status,
+        "image_name": record.image_name,
+        "pipeline": record.pipeline,
+        "created_at": record.created_at,
+    }
+    if record.status is JobStatus.COMPLETE:
+        answer |= {"output_files": record.files, "urls": urls(record)}
+    if record.status is JobStatus.ERROR:
+        answer |= {"error": record.error}
+    return answer
+
+
+@blueprint.get("/queue/status")
+@blueprint.get("/queue_status")
+def queue_status() -> ResponseReturnValue:
+    """How long the queue is, in all and of this client; with `request_id` also where that request stands."""
+    counts = context().queue.counts(client())
+    answer: dict[str, Any] = {
+        "queue_length": counts.waiting,
+        "processing": counts.processing,
+        "client_queue_length": counts.client_waiting,
+        "client_processing": counts.client_processing,
+    }
+    if request_id := request.args.get("request_id"):
+        told = describe(context().queue.look(request_id, client()))
+        wanted = ("request_id", "status", "position", "progress", "stage", "step", "of", "eta_s", "error")
+        answer["request"] = {name: told[name] for name in wanted if name in told}
+    return jsonify(answer)

@@ -1,0 +1,93 @@
+"""The one table from exception to answer: `{"error", "detail", "code"}` and a status."""
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, jsonify
+from werkzeug.exceptions import HTTPException
+
+from jobs.errors import JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
+from pipelines.errors import PipelineUnavailable
+from storage.errors import BadKey, ObjectNotFound, StorageFull
+from web.images import BadImage, BadImageField, ImageTooLarge, NotAnImage
+from web.remote import FetchFailed, RemoteTooLarge, UrlNotAllowed
+
+log = logging.getLogger(__name__)
+
+
+class BadRequest(ValueError):
+    """A parameter cannot work; the message names it, what was given and what is allowed."""
+
+
+class Unauthorized(PermissionError):
+    """No API key, or one we do not know."""
+
+
+# exception → status, code, seconds to wait before trying again (0: trying again does not help)
+ERRORS: dict[type[Exception], tuple[int, str, int]] = {
+    BadRequest: (400, "bad_parameter", 0),
+    BadImage: (400, "bad_image", 0),
+    BadImageField: (400, "bad_parameter", 0),
+    UrlNotAllowed: (400, "url_not_allowed", 0),
+    FetchFailed: (400, "fetch_failed", 0),
+    Unauthorized: (401, "api_key_required", 0),
+    JobNotFound: (404, "not_found", 0),
+    ObjectNotFound: (404, "not_found", 0),
+    BadKey: (404, "not_found", 0),
+    ImageTooLarge: (413, "too_large", 0),
+    RemoteTooLarge: (413, "too_large", 0),
+    NotAnImage: (415, "not_an_image", 0),
+    TooManyJobs: (429, "too_many_jobs", 10),
+    NoWorker: (503, "no_worker", 5),
+    PipelineUnavailable: (503, "pipeline_unavailable", 60),
+    RedisUnavailable: (503, "redis_unavailable", 2),
+    StorageFull: (503, "storage_full", 60),
+}
+_HTTP_WORDS = {
+    404: ("there is nothing at this address; GET / lists the routes", "not_found"),
+    405: ("this address does not answer that method; GET / lists the routes", "method_not_allowed"),
+    413: ("the request is too large; send fewer or smaller pictures", "too_large"),
+    415: ("send multipart/form-data, or JSON with Content-Type: application/json", "unsupported_media_type"),
+}
+
+
+def body(message: str, code: str, **more: Any) -> dict[str, Any]:
+    """An error in every dialect's words at once: TRELLIS reads `error`, Vision and Hunyuan3D read `detail`."""
+    return {"error": message, "detail": message, "code": code, **more}
+
+
+def install(app: Flask) -> None:
+    """Registers the table with the app."""
+    for kind, (status, code, wait_s) in ERRORS.items():
+        app.register_error_handler(kind, _handler(status, code, wait_s))
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _unforeseen)
+
+
+def _handler(status: int, code: str, wait_s: int) -> Any:
+    def answer(error: Exception) -> Response:
+        message = error.args[-1] if isinstance(error, OSError) and error.args else str(error)
+        response = jsonify(body(str(message), code))
+        response.status_code = status
+        if wait_s:
+            response.headers["Retry-After"] = str(wait_s)
+        return response
+
+    return answer
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    message, code = _HTTP_WORDS.get(status, (error.description or "the request cannot be answered", "bad_request"))
+    response = jsonify(body(message, code))
+    response.status_code = status
+    if status == 405 and (allowed := getattr(error, "valid_methods", None)):
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _unforeseen(error: Exception) -> Response:
+    log.exception("an unforeseen error")
+    response = jsonify(body("something went wrong on our side; the operator's log has the details", "internal"))
+    response.status_code = 500
+    return response

@@ -1,0 +1,13 @@
+"""What all dialects share: jobs, their files, and the service's health."""
+
+from flask import Blueprint
+
+from web.resources.health import blueprint as health
+from web.resources.jobs import blueprint as jobs
+from web.resources.outputs import blueprint as outputs
+
+RESOURCES: dict[str, Blueprint] = {
+    "jobs": jobs,
+    "outputs": outputs,
+    "health": health,
+}

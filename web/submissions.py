@@ -1,0 +1,141 @@
+"""What every dialect's submit needs: fields and pictures out of a request, and the pipeline that will answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Request
+from werkzeug.datastructures import FileStorage
+
+import pipelines
+from configs.settings import Settings
+from jobs.queue import Input, JobQueue
+from pipelines.base import Params
+from pipelines.errors import PipelineUnavailable
+from web.errors import BadRequest
+from web.images import check_image, decode_base64_image
+from web.remote import fetch_image
+
+FALLBACK = "relief"
+_LONGEST_NAME = 255
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The plain fields of a request, and the files beside them."""
+
+    fields: dict[str, Any]
+    files: dict[str, list[FileStorage]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The pipeline that will answer, and what the client should know about that."""
+
+    pipeline: str
+    warnings: list[str]
+
+
+def read(request: Request) -> Submission:
+    """The fields of a multipart, URL-encoded or JSON request.
+
+    Raises:
+        BadRequest: the JSON is broken or is no object.
+    """
+    if request.is_json:
+        values = request.get_json(silent=True)
+        if not isinstance(values, dict):
+            raise BadRequest('the body is not a JSON object; send something like {"image": "<base64>"}')
+        return Submission(values, {})
+    return Submission(request.form.to_dict(), {name: request.files.getlist(name) for name in request.files})
+
+
+def pictures(
+    submission: Submission, settings: Settings, names: Sequence[str] = ("image", "image_data")
+) -> tuple[list[Input], str]:
+    """The checked pictures of a submission, in the order sent, and what the client called the first.
+
+    Args:
+        names: fields and file parts that may hold a picture; `image_url` is looked at last.
+    Raises:
+        BadRequest and the errors of web.images and web.remote.
+    """
+    found: list[tuple[str, bytes]] = []
+    for name in names:
+        for part in submission.files.get(name, []):
+            found.append((part.filename or name, _read_part(part, settings)))
+        for text in _texts(submission.fields.get(name), name):
+            found.append((name, decode_base64_image(text, name=name, max_bytes=settings.max_image_bytes)))
+    for url in _texts(submission.fields.get("image_url"), "image_url"):
+        found.append((url.rsplit("/", 1)[-1], _fetch(url, settings)))
+    if not found:
+        raise BadRequest("image is missing; send a PNG, JPEG or WebP file as image, or its address as image_url")
+    if len(found) > settings.max_images:
+        raise BadRequest(f"image is given {len(found)} times; at most {settings.max_images} pictures fit one request")
+    return [_checked(data, settings) for _, data in found], _clean(found[0][0])
+
+
+def _read_part(part: FileStorage, settings: Settings) -> bytes:
+    # One byte more than allowed is enough to know that it is too many.
+    return part.stream.read(settings.max_image_bytes + 1)
+
+
+def _texts(value: Any, name: str) -> list[str]:
+    if value is None or value == "":
+        return []
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(item, str) for item in values):
+        raise BadRequest(f"{name} is not a text; send base64 in {name}, or the address in image_url")
+    return values
+
+
+def _fetch(url: str, settings: Settings) -> bytes:
+    return fetch_image(url, max_bytes=settings.max_image_bytes, allow_private=settings.allow_private_urls)
+
+
+def _checked(data: bytes, settings: Settings) -> Input:
+    image = check_image(data, name="image", max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
+    return Input(image.suffix, image.data)
+
+
+def _clean(name: str) -> str:
+    """A client's file name, fit to be shown: no folders, nothing unprintable."""
+    base = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(letter for letter in base if letter.isprintable())[:_LONGEST_NAME]
+
+
+def choose(wanted: str, own: str, queue: JobQueue, settings: Settings) -> Choice:
+    """The pipeline that answers a request.
+
+    Args:
+        wanted: a pipeline's name, or "auto" for the dialect's own model, else the geometric fallback.
+        own: the dialect's own model.
+    Raises:
+        BadRequest: there is no pipeline of this name.
+        PipelineUnavailable: it exists but cannot run here; the message names the remedy.
+    """
+    if wanted != "auto":
+        if wanted not in pipelines.PIPELINES and wanted != own:
+            names = ", ".join(["auto", *sorted(pipelines.PIPELINES)])
+            raise BadRequest(f"pipeline is {wanted[:80]!r}; use one of {names}")
+        if wanted not in pipelines.PIPELINES:
+            raise PipelineUnavailable(_no_model(own) + f"; ask for pipeline={FALLBACK}")
+        return Choice(wanted, [])
+    if own in pipelines.PIPELINES and queue.offers(own):
+        return Choice(own, [])
+    if not settings.fallback:
+        raise PipelineUnavailable(_no_model(own) + f" and MAQUETTE_FALLBACK is off; ask for pipeline={FALLBACK}")
+    note = f"{_no_model(own)}, so the geometric pipeline {FALLBACK!r} answers: no learned model was used"
+    return Choice(FALLBACK, [note])
+
+
+def _no_model(own: str) -> str:
+    return f"the {own!r} model cannot run on this service's workers"
+
+
+def check_count(params: Params, count: int) -> None:
+    """Raises BadRequest when the pipeline cannot use this many pictures with these parameters."""
+    try:
+        params.check_images(count)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None

@@ -1,0 +1,75 @@
+"""Checking what a client sent against a model, and saying what is wrong in words: name, value, what is allowed."""
+
+import difflib
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from web.errors import BadRequest
+
+M = TypeVar("M", bound=BaseModel)
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def check(model: type[M], values: Mapping[str, Any]) -> M:
+    """The model filled with those of the values that it has fields for.
+
+    Raises:
+        BadRequest: one of them cannot work.
+    """
+    known = {name: value for name, value in values.items() if name in model.model_fields}
+    try:
+        return model(**known)
+    except ValidationError as error:
+        raise BadRequest("; ".join(_sentence(model, problem) for problem in error.errors())) from None
+
+
+def unknown(names: Iterable[str], *models: type[BaseModel], extra: Iterable[str] = ()) -> list[str]:
+    """A warning for each name that none of the models knows, with the nearest known one."""
+    known = sorted({name for model in models for name in model.model_fields} | set(extra))
+    warnings = []
+    for name in sorted(set(names) - set(known)):
+        near = difflib.get_close_matches(name, known, n=1)
+        warnings.append(f"unknown field {name[:80]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return warnings
+
+
+def _sentence(model: type[BaseModel], problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    field = model.model_fields.get(name)
+    if field is None:
+        return str(problem["msg"])
+    given = repr(problem["input"])
+    given = given if len(given) <= 80 else given[:77] + "…"
+    if problem["type"] == "value_error":
+        return f"{name} is {given}: {problem['ctx']['error']}"
+    return f"{name} is {given}; use {allowed(field)}"
+
+
+def allowed(field: FieldInfo) -> str:
+    """What a field takes, in words."""
+    kind = _plain(field.annotation)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        return "some of " + ", ".join(map(str, get_args(inner))) + ", separated by commas"
+    return _KINDS.get(kind, "a value of the documented kind") + _bounds(field)
+
+
+def _plain(annotation: Any) -> Any:
+    """The annotation without its None."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next(part for part in get_args(annotation) if part is not types.NoneType)
+    return annotation
+
+
+def _bounds(field: FieldInfo) -> str:
+    words: dict[type, str] = {Ge: "from {0.ge}", Gt: "above {0.gt}", Le: "to {0.le}", Lt: "below {0.lt}"}
+    words[MultipleOf] = "in steps of {0.multiple_of}"
+    return "".join(" " + words[type(rule)].format(rule) for rule in field.metadata if type(rule) in words)

@@ -1,0 +1,62 @@
+"""The web tier by itself, for development: one process, Flask's own server. gunicorn is for the rest."""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from typing import NoReturn
+
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from configs.settings import LOG_FORMAT, Settings, SettingsError, load_settings
+from jobs.errors import UnsafeRedis
+from jobs.server import serving
+from storage.errors import StorageError
+from web import create_app
+from web.addresses import announce, parse
+
+
+def run(settings: Settings) -> None:
+    """Works until a signal.
+
+    Raises:
+        UnsafeRedis, StorageError, OSError: the settings cannot work.
+    """
+    with serving(settings) as url:
+        app = create_app(settings, url)
+        servers = [make_server(*parse(address), app, threaded=True) for address in settings.bind]
+        announce([server.socket.getsockname() for server in servers], settings.data_dir)
+        _serve(servers)
+
+
+def _serve(servers: list[BaseWSGIServer]) -> None:
+    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            thread.join()
+    except (KeyboardInterrupt, SystemExit):
+        for server in servers:
+            server.shutdown()
+
+
+def _leave(signum: int, frame: object) -> NoReturn:
+    raise SystemExit(0)
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        settings = load_settings()
+        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+        logging.getLogger("werkzeug").setLevel("WARNING")
+        run(settings)
+    except (SettingsError, UnsafeRedis, StorageError, OSError, ValueError) as error:
+        sys.exit(f"web_worker: {error}")
+
+
+if __name__ == "__main__":
+    main()
