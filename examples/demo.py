@@ -61,12 +61,7 @@ def main() -> int:
     with LocalService(folder) as service:
         console.print(f"It listens on {service.url}")
         client = service.client()
-        columns = (
-            TextColumn("{task.description:<14}"),
-            BarColumn(),
-            TextColumn("{task.fields[stage]:<10}"),
-            TimeElapsedColumn(),
-        )
+        name, stage = TextColumn("{task.description:<14}"), TextColumn("{task.fields[stage]:<10}")
         with Progress(name, BarColumn(), stage, TimeElapsedColumn(), console=console, transient=True) as bar:
             for title, pictures in examples():
                 try:

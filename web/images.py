@@ -13,7 +13,6 @@ stream in a sound PNG, damaged WebP pixels) is left to the worker, whose job the
 """
 
 import binascii
-import hashlib
 import io
 import re
 import struct
@@ -111,7 +110,6 @@ class CheckedImage:
     media_type: str
     width: int
     height: int
-    sha256: str
     has_alpha: bool
 
 
@@ -147,8 +145,7 @@ def check_image(data: bytes, *, name: str, max_bytes: int, max_pixels: int) -> C
         raise NotAnImage(f"{name} is a damaged {kind.upper()} file: {problem}; {_EXPORT}") from problem
     if orientation >= 5:
         width, height = height, width
-    digest = hashlib.sha256(data).hexdigest()
-    return CheckedImage(data, kind, form.suffix, form.media_type, width, height, digest, has_alpha)
+    return CheckedImage(data, kind, form.suffix, form.media_type, width, height, has_alpha)
 
 
 def decode_base64_image(text: str, *, name: str, max_bytes: int) -> bytes:

@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import hashlib
 import io
 import struct
 import time
@@ -69,7 +68,6 @@ def test_a_sound_picture_passes_unchanged(kind: str) -> None:
     found = check(data)
     assert found.data is data and found.format == sniff(data) == kind
     assert (found.width, found.height) == (48, 32)
-    assert found.sha256 == hashlib.sha256(data).hexdigest()
     assert found.suffix == {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}[kind]
     assert found.media_type == f"image/{kind}"
     assert found.has_alpha is False
