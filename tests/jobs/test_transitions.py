@@ -1,0 +1,176 @@
+"""The state machine: what each transition does, and that a stale attempt changes nothing."""
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from jobs.queue import Input, JobQueue
+from jobs.records import JobProgress, JobRequest, JobStatus
+from jobs.transitions import PREFIX, Transitions
+
+
+@pytest.fixture
+def job(queue: JobQueue) -> str:
+    return queue.submit(JobRequest("c", "trellis", "probe", {}), [Input(".png", b"x")], "cpu").record.id
+
+
+def test_only_one_of_two_claims_gets_the_job(job: str, transitions: Transitions) -> None:
+    first = transitions.claim(job, "a", "w1", 60)
+    assert first is not None and first.status is JobStatus.PROCESSING and first.attempts == 1
+    assert transitions.claim(job, "b", "w2", 60) is None
+
+
+def test_a_claim_may_be_repeated_after_a_lost_reply(job: str, transitions: Transitions) -> None:
+    transitions.claim(job, "a", "w1", 60)
+    again = transitions.claim(job, "a", "w1", 60)
+    assert again is not None and again.attempts == 1
+
+
+def test_a_stale_attempt_changes_nothing(job: str, transitions: Transitions, queue: JobQueue) -> None:
+    transitions.claim(job, "old", "w1", 60)
+    assert transitions.release(job, "old", counted=True, max_attempts=3) == "queued"
+    transitions.claim(job, "new", "w2", 60)
+    assert transitions.renew(job, "old", 60, JobProgress("late", 1, 1, 1.0)) == "lost"
+    assert transitions.complete(job, "old", ["stolen.glb"], []) == "lost"
+    assert transitions.fail(job, "old", "crashed", "late") == "lost"
+    assert transitions.release(job, "old", counted=True, max_attempts=3) == "lost"
+    record = queue.get(job)
+    assert record.attempt == "new" and record.status is JobStatus.PROCESSING and record.progress == JobProgress()
+    assert transitions.complete(job, "new", ["output.glb"], []) == "complete"
+    assert transitions.complete(job, "old", ["stolen.glb"], []) == "complete", "an ended job says how it ended"
+    assert queue.get(job).files == ["output.glb"]
+
+
+def test_a_released_job_is_the_next_again(job: str, transitions: Transitions, queue: JobQueue) -> None:
+    later = queue.submit(JobRequest("d", "trellis", "probe", {}), [], "cpu").record.id
+    transitions.claim(job, "a", "w1", 60)
+    assert queue.look(later).position == 1
+    transitions.release(job, "a", counted=True, max_attempts=3)
+    assert (queue.look(job).position, queue.look(later).position) == (1, 2)
+
+
+def test_the_third_counted_attempt_is_the_last(job: str, transitions: Transitions, queue: JobQueue) -> None:
+    for attempt, word in (("a", "queued"), ("b", "queued"), ("c", "error")):
+        transitions.claim(job, attempt, "w1", 60)
+        assert (
+            transitions.release(job, attempt, counted=True, max_attempts=3, kind="crashed", message="it died") == word
+        )
+    record = queue.get(job)
+    assert record.error == "it died (attempt 3 of 3)" and record.error_kind == "crashed" and record.ended_at > 0
+
+
+def test_an_attempt_that_does_not_count_is_given_back_for_nothing(
+    job: str, transitions: Transitions, queue: JobQueue
+) -> None:
+    for number in range(5):
+        transitions.claim(job, str(number), "w1", 60)
+        assert transitions.release(job, str(number), counted=False, max_attempts=3) == "queued"
+    assert queue.get(job).attempts == 0
+
+
+def test_a_lease_that_ran_out_frees_the_job_and_a_living_one_does_not(job: str, transitions: Transitions) -> None:
+    transitions.claim(job, "a", "w1", 0.2)
+    assert transitions.expire(job, 3, "crashed", "gone") == "alive"
+    time.sleep(0.25)
+    assert transitions.renew(job, "a", 0.2) == "mine", "late, but nobody had noticed"
+    time.sleep(0.25)
+    assert transitions.expire(job, 3, "crashed", "gone") == "queued"
+    assert transitions.renew(job, "a", 60) == "lost"
+
+
+def test_a_worker_seen_to_die_loses_its_job_at_once(job: str, transitions: Transitions) -> None:
+    transitions.claim(job, "a", "w1", 60)
+    assert transitions.expire(job, 3, "crashed", "gone", dead_worker="w2") == "alive"
+    assert transitions.expire(job, 3, "crashed", "gone", dead_worker="w1") == "queued"
+
+
+def test_a_cancelled_job_of_a_dead_worker_ends_cancelled(job: str, transitions: Transitions, queue: JobQueue) -> None:
+    transitions.claim(job, "a", "w1", 60)
+    queue.cancel(job, "c")
+    assert transitions.expire(job, 3, "crashed", "gone", dead_worker="w1") == "cancelled"
+
+
+def test_only_ended_jobs_are_forgotten(job: str, transitions: Transitions, redis: Any) -> None:
+    assert not transitions.forget(job)
+    transitions.claim(job, "a", "w1", 60)
+    assert not transitions.forget(job)
+    transitions.complete(job, "a", [], [])
+    assert transitions.forget(job)
+    left = {key for key in redis.scan_iter(PREFIX + "*")}
+    assert left <= {PREFIX + name for name in ("seq", "trim", "totals", "usual", "workers", "worker:w1")}
+    assert transitions.complete(job, "a", [], []) == "gone"
+
+
+class Life(RuleBasedStateMachine):
+    """Any order of transitions by two workers, a client and the reaper keeps one job's books straight."""
+
+    queue: JobQueue
+    transitions: Transitions
+    redis: Any
+
+    @initialize()
+    def submit(self) -> None:
+        self.redis.delete(*self.redis.keys(PREFIX + "client:*"), PREFIX + "processing", PREFIX + "ended")
+        self.redis.delete(PREFIX + "waiting:cpu", PREFIX + "totals")
+        self.id = self.queue.submit(JobRequest("c", "trellis", "probe", {}), [], "cpu").record.id
+        self.ended = ""
+
+    @rule(attempt=st.sampled_from("ab"))
+    def claim(self, attempt: str) -> None:
+        before = self.queue.get(self.id)
+        got = self.transitions.claim(self.id, attempt, f"w{attempt}", 60)
+        again = before.status is JobStatus.PROCESSING and before.attempt == attempt
+        assert (got is not None) == (before.status is JobStatus.QUEUED or again)
+
+    @rule(attempt=st.sampled_from("ab"), deed=st.sampled_from(["complete", "fail", "release", "give back"]))
+    def end(self, attempt: str, deed: str) -> None:
+        before = self.queue.get(self.id)
+        if deed == "complete":
+            self.transitions.complete(self.id, attempt, ["output.glb"], [])
+        elif deed == "fail":
+            self.transitions.fail(self.id, attempt, "bad_input", "no")
+        else:
+            self.transitions.release(self.id, attempt, counted=deed == "release", max_attempts=3, message="died")
+        mine = before.status is JobStatus.PROCESSING and before.attempt == attempt
+        if not mine:
+            assert self.queue.get(self.id) == before, "a stale attempt changed the record"
+
+    @rule(worker=st.sampled_from(["wa", "wb"]))
+    def bury(self, worker: str) -> None:
+        self.transitions.expire(self.id, 3, "crashed", "died", worker)
+
+    @rule()
+    def cancel(self) -> None:
+        self.queue.cancel(self.id, "c")
+
+    @invariant()
+    def books(self) -> None:
+        if not hasattr(self, "id"):
+            return
+        record = self.queue.get(self.id)
+        places = {
+            JobStatus.QUEUED: self.redis.zscore(PREFIX + "waiting:cpu", self.id) is not None,
+            JobStatus.PROCESSING: self.redis.zscore(PREFIX + "processing", self.id) is not None,
+        }
+        assert places == {status: status is record.status for status in places}
+        assert (self.redis.zscore(PREFIX + "ended", self.id) is not None) == record.status.final
+        counts = self.queue.counts("c")
+        assert counts.client_waiting + counts.client_processing == (0 if record.status.final else 1)
+        assert record.attempts <= 3
+        if self.ended:
+            assert record.status == self.ended, "an end is final"
+        self.ended = record.status if record.status.final else ""
+
+
+def test_any_order_of_transitions_keeps_the_books_straight(
+    queue: JobQueue, transitions: Transitions, redis: Any
+) -> None:
+    Life.queue, Life.transitions, Life.redis = queue, transitions, redis
+    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    run_state_machine_as_test(
+        Life, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=checks)
+    )
