@@ -7,26 +7,31 @@ gunicorn and one worker per device, as `./setup.sh serve` does.
 import argparse
 import logging
 import os
+import socket
 import sys
+from collections.abc import Sequence
 
 from configs.settings import LOG_FORMAT, ROOT, Settings, SettingsError, load_settings
 from jobs.errors import UnsafeRedis
 from jobs.server import serving
+from web.addresses import LISTEN_FDS, announce, listen
 from workers import devices
 from workers.processes import Keeper, Member
 
 _LONGEST_STOP_S = 15.0
 
 
-def members(settings: Settings, url: str, production: bool) -> list[Member]:
+def members(settings: Settings, url: str, listening: Sequence[socket.socket], production: bool) -> list[Member]:
     """The AI workers first: the web tier has nothing to answer with before them."""
+    fds = [found.fileno() for found in listening]
     env = {"MAQUETTE_REDIS_URL": url}
+    web_env = env | {LISTEN_FDS: ",".join(map(str, fds))}
     ai = [sys.executable, str(ROOT / "ai_worker.py"), "--parent", str(os.getpid())]
     if not production and settings.devices == ("auto",):
         ai += ["--device", devices.visible()[0]]
     gunicorn = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn_config.py"), "wsgi:app"]
     web = gunicorn if production else [sys.executable, str(ROOT / "web_worker.py")]
-    return [Member("the AI workers", ai, env), Member("the web tier", web, env)]
+    return [Member("the AI workers", ai, env), Member("the web tier", web, web_env, fds)]
 
 
 def main() -> None:
@@ -37,8 +42,11 @@ def main() -> None:
         settings = load_settings()
         logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
         with serving(settings) as url:
-            Keeper(members(settings, url, args.production)).run(settings.stop_grace_s + _LONGEST_STOP_S)
-    except (SettingsError, UnsafeRedis) as error:
+            listening = listen(settings.bind)
+            announce([found.getsockname() for found in listening], settings.data_dir)
+            keeper = Keeper(members(settings, url, listening, args.production))
+            keeper.run(settings.stop_grace_s + _LONGEST_STOP_S)
+    except (SettingsError, UnsafeRedis, OSError, ValueError) as error:
         sys.exit(f"api: {error}")
 
 

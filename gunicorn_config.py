@@ -9,7 +9,7 @@ from typing import Any
 from configs.settings import SettingsError, load_settings
 from jobs.errors import UnsafeRedis
 from jobs.server import serving
-from web.addresses import announce
+from web.addresses import announce, inherited, parse
 
 try:
     _settings = load_settings()
@@ -17,7 +17,13 @@ except SettingsError as error:
     sys.exit(f"gunicorn: {error}")
 _held = ExitStack()
 
-bind = list(_settings.bind)
+
+def _gunicorn_name(address: str) -> str:
+    host, port = parse(address)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+bind = [f"fd://{number}" for number in inherited()] or [_gunicorn_name(address) for address in _settings.bind]
 workers = _settings.web_workers
 threads = _settings.web_threads
 worker_class = "gthread"
@@ -40,7 +46,8 @@ def on_starting(server: Any) -> None:
 
 def when_ready(server: Any) -> None:
     """Says where we listen: port 0 in MAQUETTE_BIND means that only we know."""
-    announce([listener.getsockname() for listener in server.LISTENERS], _settings.data_dir)
+    if not inherited():
+        announce([listener.getsockname() for listener in server.LISTENERS], _settings.data_dir)
 
 
 def on_exit(server: Any) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import NoReturn
 
+from flask import Flask
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from configs.settings import LOG_FORMAT, Settings, SettingsError, load_settings
@@ -14,7 +15,7 @@ from jobs.errors import UnsafeRedis
 from jobs.server import serving
 from storage.errors import StorageError
 from web import create_app
-from web.addresses import announce, parse
+from web.addresses import announce, inherited, parse
 
 
 def run(settings: Settings) -> None:
@@ -25,9 +26,15 @@ def run(settings: Settings) -> None:
     """
     with serving(settings) as url:
         app = create_app(settings, url)
-        servers = [make_server(*parse(address), app, threaded=True) for address in settings.bind]
-        announce([server.socket.getsockname() for server in servers], settings.data_dir)
+        servers = _inherited_servers(app)
+        if not servers:
+            servers = [make_server(*parse(address), app, threaded=True) for address in settings.bind]
+            announce([server.socket.getsockname() for server in servers], settings.data_dir)
         _serve(servers)
+
+
+def _inherited_servers(app: Flask) -> list[BaseWSGIServer]:
+    return [make_server("127.0.0.1", 0, app, threaded=True, fd=number) for number in inherited()]
 
 
 def _serve(servers: list[BaseWSGIServer]) -> None:

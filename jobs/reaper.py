@@ -41,7 +41,8 @@ class Reaper:
         self._jobs = JobQueue(url, storage, settings)
         self._adrift: dict[str, dict[str, float]] = {lane: {} for lane in LANES}
         self._dead: queue.Queue[tuple[str, int]] = queue.Queue()
-        self._closing = threading.Event()
+        self._closing = False
+        self._wake = threading.Event()
         self._last_pass = time.monotonic()
         self._last_sweep = 0.0
         self._thread = threading.Thread(target=self._work, name="reaper", daemon=True)
@@ -50,15 +51,19 @@ class Reaper:
         self._thread.start()
 
     def close(self) -> None:
-        self._closing.set()
+        self._closing = True
+        self._wake.set()
         self._thread.join(5)
 
     def died(self, host: str, pid: int) -> None:
         """A worker of this host was seen to die: no need to wait for its lease to run out."""
         self._dead.put((host, pid))
+        self._wake.set()
 
     def _work(self) -> None:
-        while not self._closing.wait(_PASS_S):
+        while not self._closing:
+            self._wake.wait(_PASS_S)
+            self._wake.clear()
             try:
                 self.once()
             except (redis.RedisError, JobsError) as error:

@@ -129,9 +129,9 @@ class PrivateServer:
         fcntl.flock(self._users, fcntl.LOCK_SH)
         deadline = time.monotonic() + timeout_s
         while not self._answers():
-            self._keep()
-            if time.monotonic() > deadline or (self._process and self._process.poll()):
+            if time.monotonic() > deadline or self._dead():
                 raise UnsafeRedis(f"The private Redis does not start. Its log ends with: {self._last_words()}")
+            self._keep()
             time.sleep(0.02)
         self._thread = threading.Thread(target=self._watch, name="redis-keeper", daemon=True)
         self._thread.start()

@@ -32,11 +32,15 @@ class LocalService:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
-    @property
-    def pid(self) -> int:
-        """Of the process that holds the service together."""
-        assert self._process is not None
-        return self._process.pid
+    def processes(self) -> list[int]:
+        """The ids of this service's processes, told by the data folder in their environment. Linux only."""
+        mark = f"MAQUETTE_DATA_DIR={self.data_dir}".encode()
+        own = os.getpid()
+        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != own and _carries(pid, mark)]
+
+    def pids(self, part: str) -> list[int]:
+        """The ids of those whose command line names `part`: workers.child, gunicorn, redis, …"""
+        return [pid for pid in self.processes() if part.encode() in _proc(pid, "cmdline")]
 
     def start(self, ready_s: float = 120) -> "LocalService":
         """Starts everything and waits until a submit would be accepted.
@@ -81,3 +85,15 @@ class LocalService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _proc(pid: int, name: str) -> bytes:
+    """A file of /proc; empty when the process has gone or belongs to somebody else."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _carries(pid: int, mark: bytes) -> bool:
+    return mark in _proc(pid, "environ").split(b"\0")

@@ -3,6 +3,8 @@
 from storage.errors import BadKey
 
 MANIFEST = "manifest.json"
+_LONGEST_PART = 255  # bytes; what file systems take
+_LONGEST_KEY = 1024
 
 
 def input_folder(job_id: str) -> str:
@@ -25,9 +27,11 @@ def checked(key: str) -> str:
     """The key itself, when it is a plain relative path.
 
     Raises:
-        BadKey: it is absolute, climbs, or has an empty, hidden or unprintable part.
+        BadKey: it is absolute, climbs, is too long, or has an empty, hidden or unprintable part.
     """
     parts = key.split("/")
+    if len(key) > _LONGEST_KEY or any(len(part.encode(errors="replace")) > _LONGEST_PART for part in parts):
+        raise BadKey(f"a key of {len(key)} characters is too long; use at most {_LONGEST_KEY}, {_LONGEST_PART} a part")
     if any(not part or part.startswith(".") or "\\" in part or not part.isprintable() for part in parts):
         raise BadKey(f"{key!r} is not a key; use printable names joined by single slashes")
     return key

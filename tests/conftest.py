@@ -78,8 +78,16 @@ def app(settings: Settings, redis_url: str, worker: WorkerInfo) -> Iterator[Flas
     pipelines.PIPELINES.update(known)
 
 
+class BufferedClient(FlaskClient):
+    """Reads every answer whole, as a client at the other end of a wire would."""
+
+    def open(self, *args: Any, buffered: bool = True, **more: Any) -> Any:
+        return super().open(*args, buffered=buffered, **more)
+
+
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
+    app.test_client_class = BufferedClient
     return app.test_client()
 
 

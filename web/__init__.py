@@ -1,6 +1,6 @@
 """The HTTP tier: keeps nothing in memory between requests, never loads torch."""
 
-from flask import Flask
+from flask import Flask, request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -32,7 +32,13 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
     app.extensions["maquette"] = Context(settings, JobQueue(redis_url, storage, settings), storage)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_host=0)  # type: ignore[method-assign]
-    CORS(app, origins=list(settings.cors_origins), expose_headers=["Content-Range", "ETag", "Retry-After"])
+    wildcard = "*" in settings.cors_origins
+    CORS(
+        app,
+        origins=list(settings.cors_origins),
+        send_wildcard=wildcard,
+        expose_headers=["Content-Range", "ETag", "Retry-After"],
+    )
     if settings.api_keys:
         app.before_request(_demand_key)
     errors.install(app)
@@ -45,4 +51,5 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
 
 
 def _demand_key() -> None:
-    client()
+    if request.method != "OPTIONS":  # a browser asks what it may send before it sends a key
+        client()

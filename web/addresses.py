@@ -2,11 +2,13 @@
 
 import json
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 SERVICE_FILE = "service.json"
+LISTEN_FDS = "MAQUETTE_LISTEN_FDS"
 
 
 def parse(address: str) -> tuple[str, int]:
@@ -17,6 +19,28 @@ def parse(address: str) -> tuple[str, int]:
     """
     host, _, port = address.rpartition(":")
     return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def listen(addresses: Sequence[str]) -> list[socket.socket]:
+    """A listening socket for each address. They outlive the web tier's restarts: no port changes, no caller is refused.
+
+    Raises:
+        OSError, ValueError: an address cannot be used.
+    """
+    found = []
+    for address in addresses:
+        host, port = parse(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            found.append(socket.create_server((host, port), family=family, backlog=2048))
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {address!r} (MAQUETTE_BIND): {error.strerror}") from error
+    return found
+
+
+def inherited() -> list[int]:
+    """The listening sockets that the process which started us has opened; none when nobody has."""
+    return [int(number) for number in filter(None, os.environ.get(LISTEN_FDS, "").split(","))]
 
 
 def announce(sockets: Sequence[Any], data_dir: Path) -> None:

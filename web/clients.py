@@ -9,6 +9,8 @@ from flask import Request
 from configs.settings import Settings
 from web.errors import Unauthorized
 
+LOCAL = "local"  # a caller without an address: the service listens on a Unix socket
+
 
 def client_of(request: Request, settings: Settings) -> str:
     """The client's name, safe in URLs and file names, the same wherever it appears.
@@ -19,13 +21,28 @@ def client_of(request: Request, settings: Settings) -> str:
     if settings.api_keys:
         return _key_name(_given_key(request), settings.api_keys)
     # ProxyFix has put the address that the outermost trusted proxy saw into remote_addr; what is left of it is forged.
-    return canonical(request.remote_addr or "local")
+    seen = request.remote_addr or ""
+    behind = request.environ.get("werkzeug.proxy_fix.orig", {}).get("REMOTE_ADDR") or ""
+    return next((canonical(address) for address in (seen, behind) if _is_ip(address)), LOCAL)
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(_bare(address))
+    except ValueError:
+        return False
+    return True
+
+
+def _bare(address: str) -> str:
+    """Without the brackets of a URL and the zone of a link-local address."""
+    return address.strip("[]").partition("%")[0]
 
 
 def canonical(address: str) -> str:
     """An IP in its one spelling: IPv4 dotted, also when mapped into IPv6; IPv6 in full with dashes. Else the text."""
     try:
-        ip = ipaddress.ip_address(address.strip("[]").partition("%")[0])
+        ip = ipaddress.ip_address(_bare(address))
     except ValueError:
         return address
     if isinstance(ip, ipaddress.IPv6Address):

@@ -47,6 +47,7 @@ _HTTP_WORDS = {
     404: ("there is nothing at this address; GET / lists the routes", "not_found"),
     405: ("this address does not answer that method; GET / lists the routes", "method_not_allowed"),
     413: ("the request is too large; send fewer or smaller pictures", "too_large"),
+    416: ("the file is shorter than the range asked for", "bad_range"),
     415: ("send multipart/form-data, or JSON with Content-Type: application/json", "unsupported_media_type"),
 }
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, redirect, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wrappers import Response
 from werkzeug.wsgi import wrap_file
 
@@ -59,6 +60,7 @@ def _send(found: StoredObject, filename: str) -> Response:
     body = wrap_file(request.environ, found.stream, 2**16)
     suffix = filename.rpartition(".")[2].lower()
     response = Response(body, mimetype=MEDIA_TYPES.get(suffix, "application/octet-stream"), direct_passthrough=True)
+    response.call_on_close(found.stream.close)  # also when no body is sent
     response.content_length = found.size
     response.last_modified = datetime.fromtimestamp(found.modified, UTC)
     response.set_etag(found.etag)
@@ -66,4 +68,8 @@ def _send(found: StoredObject, filename: str) -> Response:
     response.cache_control.max_age = 3600
     # A file is shown as what we say it is: a client's own bytes must never run as a page of ours.
     response.headers["X-Content-Type-Options"] = "nosniff"
-    return response.make_conditional(request, accept_ranges=True, complete_length=found.size)
+    try:
+        return response.make_conditional(request, accept_ranges=True, complete_length=found.size)
+    except RequestedRangeNotSatisfiable:
+        found.stream.close()
+        raise

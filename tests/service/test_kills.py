@@ -1,0 +1,171 @@
+"""kill -9 of every process while a job runs: nothing is lost, nothing is published twice or half."""
+
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.server import connect
+from maquette_client import Job, MaquetteClient, MaquetteError
+from maquette_client.service import LocalService
+from tests.conftest import PLUGIN
+
+pytestmark = pytest.mark.service
+
+SETTINGS = {
+    "MAQUETTE_PLUGINS": PLUGIN,
+    "MAQUETTE_PIPELINES": "probe",
+    "MAQUETTE_DEVICES": "cpu",
+    "MAQUETTE_LEASE_S": "3",
+    "MAQUETTE_STOP_GRACE_S": "0.5",
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalService]:
+    with LocalService(tmp_path_factory.mktemp("service"), SETTINGS) as found:
+        yield found
+    assert found.processes() == [], "stopped means that nothing is left"
+
+
+@pytest.fixture
+def client(service: LocalService) -> MaquetteClient:
+    until(lambda: service.client().ready())
+    return service.client()
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory, png: bytes) -> Path:
+    path = tmp_path_factory.mktemp("picture") / "cat.png"
+    path.write_bytes(png)
+    return path
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come true in time")
+
+
+def running(client: MaquetteClient, picture: Path, **params: Any) -> Job:
+    """A job that a worker has begun."""
+    job = client.submit(picture, pipeline="probe", **params)
+    until(lambda: client.job(job.id).stage == "work")
+    return job
+
+
+def ended(client: MaquetteClient, job: Job, timeout_s: float = 30) -> Job:
+    """The job at its end, whatever dies meanwhile."""
+
+    def look() -> Job | None:
+        try:
+            now = client.job(job.id)
+        except MaquetteError as error:
+            assert error.status in (0, 503), f"the service said {error.status}: {error}"
+            return None
+        return now if now.ended else None
+
+    found: Job = until(look, timeout_s)
+    return found
+
+
+def check_output(service: LocalService, client: MaquetteClient, job: Job, seed: int) -> None:
+    """The job is complete, its files are those of the manifest, and they stand in one place."""
+    assert job.status == "complete", job.error
+    manifest = json.loads(client.read(job, "manifest.json"))
+    assert manifest["params"]["seed"] == seed and set(job.files) == {*manifest["files"], "manifest.json"}
+    for name, about in manifest["files"].items():
+        assert hashlib.sha256(client.read(job, name)).hexdigest() == about["sha256"]
+    folders = list(service.data_dir.glob(f"outputs/*/{job.id}"))
+    assert len(folders) == 1 and not list(folders[0].rglob(".*"))
+
+
+@pytest.mark.parametrize("part", ["workers.child", "workers.worker", "ai_worker.py", "gunicorn", "redis"])
+def test_a_killed_process_loses_no_job(service: LocalService, client: MaquetteClient, picture: Path, part: str) -> None:
+    jobs = [running(client, picture, seconds=1.5, seed=1)]
+    jobs += [client.submit(picture, pipeline="probe", seed=seed) for seed in (2, 3)]
+    for pid in service.pids(part):
+        os.kill(pid, signal.SIGKILL)
+    for seed, job in enumerate(jobs, 1):
+        check_output(service, client, ended(client, job), seed)
+    entered = [json.loads(client.read(client.job(job.id), "manifest.json"))["entered_at"] for job in jobs]
+    assert entered == sorted(entered), "first come, first served, also after a crash"
+    until(lambda: client.ready())
+
+
+def test_a_killed_web_worker_is_replaced_and_answers_again(service: LocalService, client: MaquetteClient) -> None:
+    master, *workers = sorted(service.pids("gunicorn"))
+    os.kill(workers[0], signal.SIGKILL)
+    until(lambda: len(service.pids("gunicorn")) == 1 + len(workers))
+    assert client.ready() and min(service.pids("gunicorn")) == master
+
+
+def test_a_paused_worker_that_wakes_up_late_changes_nothing(
+    service: LocalService, client: MaquetteClient, picture: Path
+) -> None:
+    job = running(client, picture, seconds=1.5, seed=9)
+    (paused,) = service.pids("workers.worker")
+    os.kill(paused, signal.SIGSTOP)
+    with connect(f"unix://{service.data_dir}/redis/redis.sock") as redis:
+        until(lambda: redis.hget(f"maquette:job:{job.id}", "status") == "queued")  # the reaper has taken it
+        os.kill(paused, signal.SIGCONT)
+    found = ended(client, job)
+    check_output(service, client, found, 9)
+    assert found.told["attempts"] == 2
+
+
+def test_a_job_that_kills_its_process_ends_after_three_attempts_and_takes_no_other_with_it(
+    service: LocalService, client: MaquetteClient, picture: Path
+) -> None:
+    poison = client.submit(picture, pipeline="probe", deed="crash")
+    good = client.submit(picture, pipeline="probe", seed=4)
+    found = ended(client, poison)
+    assert found.status == "error" and "attempt 3 of 3" in found.error and found.told["error_kind"] == "crashed"
+    check_output(service, client, ended(client, good), 4)
+    assert not list(service.data_dir.glob(f"outputs/*/{poison.id}"))
+
+
+@pytest.mark.parametrize("deed", ["", "hang"])
+def test_cancel_frees_the_device_within_two_seconds(
+    service: LocalService, client: MaquetteClient, picture: Path, deed: str
+) -> None:
+    job = client.submit(picture, pipeline="probe", deed=deed, seconds=30, steps=300)
+    until(lambda: client.job(job.id).status == "processing")
+    started = time.monotonic()
+    client.cancel(job.id)
+    follower = client.submit(picture, pipeline="probe", seed=5)
+    until(lambda: client.job(job.id).status == "cancelled", 2)
+    assert time.monotonic() - started < 2.5
+    check_output(service, client, ended(client, follower), 5)
+    assert not list(service.data_dir.glob(f"outputs/*/{job.id}"))
+
+
+def test_everything_killed_at_once_comes_back_with_every_job(tmp_path: Path, picture: Path) -> None:
+    service = LocalService(tmp_path / "data", SETTINGS).start()
+    client = service.client()
+    jobs = [running(client, picture, seconds=1, seed=1), client.submit(picture, pipeline="probe", seed=2)]
+    for pid in service.processes():
+        os.kill(pid, signal.SIGKILL)
+    service.stop()
+    with LocalService(tmp_path / "data", SETTINGS) as again:
+        for seed, job in enumerate(jobs, 1):
+            check_output(again, again.client(), ended(again.client(), job), seed)
+
+
+def test_told_to_stop_a_worker_gives_its_job_back_uncounted(tmp_path: Path, picture: Path) -> None:
+    with LocalService(tmp_path / "data", SETTINGS) as service:
+        job = running(service.client(), picture, seconds=8, seed=6)
+    assert service.processes() == []
+    with LocalService(tmp_path / "data", SETTINGS) as again:
+        found = ended(again.client(), job)
+        check_output(again, again.client(), found, 6)
+        assert found.told["attempts"] == 1

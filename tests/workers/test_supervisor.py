@@ -1,0 +1,100 @@
+"""The device process: it takes jobs, reports, stops when asked, and is replaced when it dies."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import PLUGIN
+from workers.messages import Advanced, Done, Failed, Run
+from workers.supervisor import Died, Interrupted, Supervisor
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    found = Supervisor("cpu", ["probe"], [PLUGIN])
+    yield found
+    found.kill()
+
+
+def job(out: Path, **params: Any) -> Run:
+    out.mkdir(exist_ok=True)
+    return Run("id", "probe", params, [], str(out), {})
+
+
+def go_on(news: Advanced | None) -> str | None:
+    return None
+
+
+def test_a_job_gives_its_files_with_a_manifest(supervisor: Supervisor, tmp_path: Path) -> None:
+    seen: list[Advanced] = []
+
+    def watch(news: Advanced | None) -> None:
+        seen.extend([news] if news else [])
+
+    outcome = supervisor.run(job(tmp_path / "out", seed=7, seconds=1.5), watch)
+    assert isinstance(outcome, Done) and supervisor.loaded == ["probe"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["manifest.json", "result.txt"]
+    fractions = [news.fraction for news in seen]
+    assert fractions == sorted(fractions) and fractions[-1] >= 0.9 and len(fractions) >= 5
+
+
+def test_the_models_stay_from_job_to_job(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.run(job(tmp_path / "a"), go_on)
+    pid = supervisor.pid
+    for deed in ("bad_input", "raise"):
+        assert isinstance(supervisor.run(job(tmp_path / "a", deed=deed), go_on), Failed)
+    assert supervisor.pid == pid and supervisor.restarts == 0
+
+
+@pytest.mark.parametrize(
+    ("deed", "kind", "message"),
+    [
+        ("bad_input", "bad_input", "there is nothing in this picture"),
+        ("raise", "internal", "ZeroDivisionError: a bug"),
+        ("device_error", "device_error", "out of memory"),
+        ("memory", "device_error", "the device ran out of memory"),
+    ],
+)
+def test_a_failure_says_what_it_was(supervisor: Supervisor, tmp_path: Path, deed: str, kind: str, message: str) -> None:
+    outcome = supervisor.run(job(tmp_path / "out", deed=deed), go_on)
+    assert isinstance(outcome, Failed) and (outcome.kind, outcome.message) == (kind, message)
+
+
+def test_after_a_device_error_the_process_is_replaced(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.run(job(tmp_path / "a"), go_on)
+    pid = supervisor.pid
+    supervisor.run(job(tmp_path / "a", deed="device_error"), go_on)
+    assert isinstance(supervisor.run(job(tmp_path / "b"), go_on), Done)
+    assert supervisor.pid != pid and supervisor.restarts == 1
+
+
+def test_a_process_that_dies_is_told_apart_and_replaced(supervisor: Supervisor, tmp_path: Path) -> None:
+    outcome = supervisor.run(job(tmp_path / "a", deed="crash"), go_on)
+    assert isinstance(outcome, Died) and "SIGKILL" in outcome.message
+    assert isinstance(supervisor.run(job(tmp_path / "b"), go_on), Done)
+
+
+@pytest.mark.parametrize("deed", ["", "hang"])
+def test_a_stopped_job_frees_the_device_within_two_seconds(supervisor: Supervisor, tmp_path: Path, deed: str) -> None:
+    supervisor.run(job(tmp_path / "warm"), go_on)
+    pid, started = supervisor.pid, time.monotonic()
+    outcome = supervisor.run(
+        job(tmp_path / "out", deed=deed, seconds=60 if not deed else 0, steps=600),
+        lambda news: "cancel" if time.monotonic() - started > 0.5 else None,
+    )
+    assert outcome == Interrupted("cancel") and time.monotonic() - started < 2.5
+    assert (supervisor.pid == pid) == (deed == ""), "the models stay if the job stops by itself"
+    assert isinstance(supervisor.run(job(tmp_path / "next"), go_on), Done)
+
+
+def test_a_process_that_dies_while_idle_is_replaced(supervisor: Supervisor, tmp_path: Path) -> None:
+    supervisor.run(job(tmp_path / "a"), go_on)
+    os.kill(supervisor.pid, signal.SIGKILL)
+    time.sleep(0.1)
+    supervisor.ensure()
+    assert isinstance(supervisor.run(job(tmp_path / "b"), go_on), Done)
