@@ -16,7 +16,7 @@ from pipelines.errors import PipelineUnavailable
 from storage import open_storage
 from storage.errors import StorageError
 from workers import devices
-from workers.processes import Keeper, Member, die_with_parent
+from workers.processes import LONGEST_STOP_S, Keeper, Member, die_with_parent
 from workers.worker import offered
 
 log = logging.getLogger("ai_worker")
@@ -46,7 +46,7 @@ def run(settings: Settings, names: list[str]) -> None:
             log.info("devices: %s", ", ".join(names))
             host = socket.gethostname()
             Keeper(members(settings, names, url), on_death=lambda member, pid: reaper.died(host, pid)).run(
-                settings.stop_grace_s + 8
+                settings.stop_grace_s + LONGEST_STOP_S
             )
         finally:
             reaper.close()

@@ -16,16 +16,14 @@ from jobs.errors import UnsafeRedis
 from jobs.server import serving
 from web.addresses import LISTEN_FDS, announce, listen
 from workers import devices
-from workers.processes import Keeper, Member
-
-_LONGEST_STOP_S = 15.0
+from workers.processes import LONGEST_STOP_S, Keeper, Member
 
 
 def members(settings: Settings, url: str, listening: Sequence[socket.socket], production: bool) -> list[Member]:
     """The AI workers first: the web tier has nothing to answer with before them."""
     fds = [found.fileno() for found in listening]
     env = {"MAQUETTE_REDIS_URL": url}
-    web_env = env | {LISTEN_FDS: ",".join(map(str, fds))}
+    web_env = env | {"MAQUETTE_START_WORKERS": "0", LISTEN_FDS: ",".join(map(str, fds))}
     ai = [sys.executable, str(ROOT / "ai_worker.py"), "--parent", str(os.getpid())]
     if not production and settings.devices == ("auto",):
         ai += ["--device", devices.visible()[0]]
@@ -45,7 +43,7 @@ def main() -> None:
             listening = listen(settings.bind)
             announce([found.getsockname() for found in listening], settings.data_dir)
             keeper = Keeper(members(settings, url, listening, args.production))
-            keeper.run(settings.stop_grace_s + _LONGEST_STOP_S)
+            keeper.run(settings.stop_grace_s + 2 * LONGEST_STOP_S)
     except (SettingsError, UnsafeRedis, OSError, ValueError) as error:
         sys.exit(f"api: {error}")
 

@@ -2,14 +2,20 @@
 
 import os
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from configs.settings import SettingsError, load_settings
-from jobs.errors import UnsafeRedis
-from jobs.server import serving
-from web.addresses import announce, inherited, parse
+_ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(_ROOT))  # gunicorn reads this file before it looks at our folder
+chdir = str(_ROOT)
+
+from configs.settings import SettingsError, load_settings  # noqa: E402
+from jobs.errors import UnsafeRedis  # noqa: E402
+from jobs.server import serving  # noqa: E402
+from web.addresses import announce, inherited, parse  # noqa: E402
+from workers.processes import LONGEST_STOP_S, Keeper, Member  # noqa: E402
 
 try:
     _settings = load_settings()
@@ -42,6 +48,18 @@ def on_starting(server: Any) -> None:
         os.environ["MAQUETTE_REDIS_URL"] = _held.enter_context(serving(_settings))
     except UnsafeRedis as error:
         sys.exit(f"gunicorn: {error}")
+    if _settings.start_workers:
+        _start_workers()
+
+
+def _start_workers() -> None:
+    """The AI workers, kept running by a thread of the master: gunicorn alone is the whole service."""
+    command = [sys.executable, str(_ROOT / "ai_worker.py"), "--parent", str(os.getpid())]
+    keeper = Keeper([Member("the AI workers", command)])
+    thread = threading.Thread(target=keeper.work, args=[_settings.stop_grace_s + LONGEST_STOP_S], name="ai-workers")
+    thread.start()
+    _held.callback(thread.join)
+    _held.callback(keeper.stop)
 
 
 def when_ready(server: Any) -> None:

@@ -62,6 +62,7 @@ class Settings(BaseModel):
     max_request_mb: float = Field(128, gt=0, description="largest accepted request, MiB, all its pictures together")
     max_images: int = Field(16, ge=1, le=256, description="pictures in one request")
 
+    start_workers: bool = Field(True, description="gunicorn starts the AI workers too; 0: they run by themselves")
     web_workers: int = Field(2, ge=1, le=256, description="gunicorn processes")
     web_threads: int = Field(8, ge=1, le=1024, description="threads in each gunicorn process")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

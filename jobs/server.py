@@ -103,6 +103,7 @@ class PrivateServer:
         self._users = self._lock_file("users.lock")
         self._keeper = self._lock_file("keeper.lock")
         self._keeping = False
+        self._opened_by = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -138,7 +139,9 @@ class PrivateServer:
         return self.url
 
     def close(self) -> None:
-        """Leaves; the last one out stops the server."""
+        """Leaves; the last one out stops the server. A fork of the process that opened it is not a user."""
+        if os.getpid() != self._opened_by:
+            return
         self._closing.set()
         if self._thread:
             self._thread.join()

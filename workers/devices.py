@@ -1,9 +1,15 @@
 """Which devices there are and how full they are, asked without starting CUDA."""
 
+import contextlib
+import fcntl
+import logging
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 def lane(device: str) -> str:
@@ -32,6 +38,20 @@ def memory_mb(device: str) -> tuple[int, int]:
         name, _, amount = line.partition(":")
         values[name] = int(amount.split()[0]) // 1024
     return values.get("MemTotal", 0), values.get("MemAvailable", 0)
+
+
+@contextlib.contextmanager
+def held(device: str, data_dir: Path) -> Iterator[None]:
+    """Holds the device for this process; a second worker for it stands by until the first has gone."""
+    folder = data_dir / "devices"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / device.replace(":", ""), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("another worker holds %s; standing by", device)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _query(fields: str, index: str = "") -> list[str]:

@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 
 from configs.settings import ROOT
 
 log = logging.getLogger(__name__)
 
+LONGEST_STOP_S = 10.0  # what a keeper adds to the grace of running jobs before it kills what does not leave
 _PR_SET_PDEATHSIG = 1
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _CALM_S = 30.0  # a process that ran this long has recovered: its next death counts as its first
@@ -41,13 +41,16 @@ class Member:
     name: str
     command: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
+    pass_fds: Sequence[int] = ()
     process: subprocess.Popen[bytes] | None = None
     deaths: int = 0
     started: float = 0.0
     due: float = 0.0
 
     def start(self) -> None:
-        self.process = subprocess.Popen(self.command, env=environment(self.env), start_new_session=True)
+        self.process = subprocess.Popen(
+            self.command, env=environment(self.env), pass_fds=self.pass_fds, start_new_session=True
+        )
         self.started = time.monotonic()
 
     def signal(self, signum: signal.Signals) -> None:
@@ -77,7 +80,11 @@ class Keeper:
     def run(self, stop_s: float) -> None:
         """Works until SIGINT or SIGTERM, then gives the members `stop_s` seconds to leave."""
         for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, self._request_stop)
+            signal.signal(signum, lambda signum, frame: self.stop())
+        self.work(stop_s)
+
+    def work(self, stop_s: float) -> None:
+        """As `run`, until `stop` is called. The members die with the thread that calls this."""
         for member in self._members:
             member.start()
         try:
@@ -88,7 +95,8 @@ class Keeper:
         finally:
             self._stop(stop_s)
 
-    def _request_stop(self, signum: int, frame: FrameType | None) -> None:
+    def stop(self) -> None:
+        """Ends `run` or `work`."""
         self._stopping = True
 
     def _revive(self) -> None:

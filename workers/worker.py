@@ -195,7 +195,8 @@ def main() -> None:
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
     for module in settings.plugins:
         pipelines.register(module)
-    DeviceWorker(args.redis, args.device, settings).work(logging_level="WARNING")
+    with devices.held(args.device, settings.data_dir):
+        DeviceWorker(args.redis, args.device, settings).work(logging_level="WARNING")
 
 
 if __name__ == "__main__":

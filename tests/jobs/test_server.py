@@ -71,6 +71,20 @@ def test_two_users_share_one_server_and_the_last_one_stops_it(tmp_path: Path) ->
     until(lambda: not is_alive(pid))
 
 
+def test_a_fork_that_ends_leaves_the_server_alone(tmp_path: Path) -> None:
+    server = PrivateServer(tmp_path)
+    server.open()
+    pid = pid_of(server.url)
+    fork = os.fork()
+    if not fork:
+        server.close()
+        os._exit(0)
+    assert os.waitpid(fork, 0)[1] == 0
+    assert is_alive(pid) and connect(server.url).ping()
+    server.close()
+    until(lambda: not is_alive(pid))
+
+
 def test_four_processes_that_start_at_once_get_one_server(tmp_path: Path) -> None:
     code = (
         "import sys; from configs.settings import load_settings; from jobs.server import serving, connect\n"
@@ -83,10 +97,11 @@ def test_four_processes_that_start_at_once_get_one_server(tmp_path: Path) -> Non
     try:
         pids = {int(user.stdout.readline()) for user in users if user.stdout}
         assert len(pids) == 1
+        pid = pids.pop()
     finally:
         for user in users:
             user.communicate()
-    until(lambda: not is_alive(pids.pop()) if pids else True)
+    until(lambda: not is_alive(pid))
 
 
 def test_a_folder_with_a_long_name_works(tmp_path: Path) -> None:
