@@ -33,13 +33,11 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path("data"), description="outputs, inputs, the private Redis's files, caches")
     redis_url: str | None = Field(None, pattern=r"^(rediss?|unix)://", description="none: a private server of our own")
     allow_volatile_redis: bool = Field(False, description="start on a Redis that may forget or evict jobs")
-    storage: str = Field("", description="file:///path or s3://bucket/prefix; empty: the data folder")
-    weights_dir: Path = Field(Path(), description="checkpoints as <org>/<name>/; empty: below the data folder")
+    storage: str = Field("", description="file:///folder; empty: the data folder")
     devices: Names = Field(("auto",), description="auto, cpu, cuda:0, …: one AI worker each")
     pipelines: Names = Field(("auto",), description="which pipelines this machine's workers offer")
     plugins: Names = Field((), description="Python modules with a PIPELINES dict to serve besides our own")
     fallback: bool = Field(True, description="auto may answer with relief when the dialect's model cannot run")
-    low_vram: bool = Field(False, description="keep only the running stage on the device")
 
     api_keys: Names = Field((), description="when set, every request needs one, and the key is the client")
     trusted_proxies: int = Field(0, ge=0, le=16, description="proxies in front of us that append to X-Forwarded-For")
@@ -70,12 +68,10 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _place_folders(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Folders become absolute, and those that depend on the data folder follow it."""
+        """The data folder becomes absolute, and the storage follows it."""
         data = Path(values.get("data_dir") or "data").expanduser().resolve()
-        weights = values.get("weights_dir")
         return values | {
             "data_dir": data,
-            "weights_dir": Path(weights).expanduser().resolve() if weights else data / "weights",
             "storage": values.get("storage") or f"file://{data}",
         }
 

@@ -20,7 +20,7 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     assert found.bind == ("0.0.0.0:6006",) and found.redis_url is None and found.devices == ("auto",)
     assert (found.history_limit, found.max_active, found.max_attempts, found.retention_hours) == (10, 10, 3, 24)
     assert found.trusted_proxies == 0 and found.outputs_access == "link" and found.cors_origins == ("*",)
-    assert found.data_dir == Path("data").resolve() and found.weights_dir == found.data_dir / "weights"
+    assert found.data_dir == Path("data").resolve()
     assert found.storage == f"file://{found.data_dir}" and found.fallback and not found.allow_private_urls
     assert found.max_image_bytes == 20 * 2**20 and found.max_image_pixels == 50_000_000 and found.max_images == 16
 
