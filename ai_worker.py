@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import signal
 import socket
 import sys
 
@@ -16,7 +15,7 @@ from pipelines.errors import PipelineUnavailable
 from storage import open_storage
 from storage.errors import StorageError
 from workers import devices
-from workers.processes import LONGEST_STOP_S, Keeper, Member, die_with_parent
+from workers.processes import LONGEST_STOP_S, Keeper, Member, follow_parent, leave_on_signals
 from workers.worker import offered
 
 log = logging.getLogger("ai_worker")
@@ -24,8 +23,7 @@ log = logging.getLogger("ai_worker")
 
 def members(settings: Settings, names: list[str], url: str) -> list[Member]:
     """One worker process per device."""
-    flags = ["--redis", url, "--parent", str(os.getpid())]
-    command = [sys.executable, "-m", "workers.worker", *flags]
+    command = [sys.executable, "-m", "workers.worker", "--redis", url]
     return [Member(f"worker on {name}", [*command, "--device", name]) for name in names]
 
 
@@ -55,17 +53,20 @@ def run(settings: Settings, names: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", action="append", help="cpu, cuda:0, …; may be repeated; default: MAQUETTE_DEVICES")
-    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.parent:
-        die_with_parent(signal.SIGTERM, args.parent)
+    leave_on_signals()
+    follow_parent()
     try:
         settings = load_settings()
         logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
-        wanted = args.device or list(settings.devices)
+        if args.device:
+            settings = load_settings({**os.environ, "MAQUETTE_DEVICES": ",".join(args.device)})
+        wanted = list(settings.devices)
         run(settings, devices.visible() if wanted == ["auto"] else wanted)
-    except (SettingsError, UnsafeRedis, PipelineUnavailable, StorageError) as error:
+    except (SettingsError, UnsafeRedis, PipelineUnavailable, StorageError, OSError) as error:
         sys.exit(f"ai_worker: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from configs.settings import SettingsError, load_settings  # noqa: E402
 from jobs.errors import UnsafeRedis  # noqa: E402
 from jobs.server import serving  # noqa: E402
 from web.addresses import announce, inherited, parse  # noqa: E402
-from workers.processes import LONGEST_STOP_S, Keeper, Member  # noqa: E402
+from workers.processes import LONGEST_STOP_S, Keeper, Member, follow_parent  # noqa: E402
 
 try:
     _settings = load_settings()
@@ -44,6 +44,7 @@ proc_name = "maquette-web"
 
 def on_starting(server: Any) -> None:
     """Starts or joins the Redis before any worker needs it."""
+    follow_parent()
     try:
         os.environ["MAQUETTE_REDIS_URL"] = _held.enter_context(serving(_settings))
     except UnsafeRedis as error:
@@ -54,7 +55,7 @@ def on_starting(server: Any) -> None:
 
 def _start_workers() -> None:
     """The AI workers, kept running by a thread of the master: gunicorn alone is the whole service."""
-    command = [sys.executable, str(_ROOT / "ai_worker.py"), "--parent", str(os.getpid())]
+    command = [sys.executable, str(_ROOT / "ai_worker.py")]
     keeper = Keeper([Member("the AI workers", command)])
     thread = threading.Thread(target=keeper.work, args=[_settings.stop_grace_s + LONGEST_STOP_S], name="ai-workers")
     thread.start()

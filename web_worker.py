@@ -2,10 +2,8 @@
 
 import argparse
 import logging
-import signal
 import sys
 import threading
-from typing import NoReturn
 
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -16,6 +14,7 @@ from jobs.server import serving
 from storage.errors import StorageError
 from web import create_app
 from web.addresses import announce, inherited, parse
+from workers.processes import follow_parent, leave_on_signals
 
 
 def run(settings: Settings) -> None:
@@ -49,19 +48,16 @@ def _serve(servers: list[BaseWSGIServer]) -> None:
             server.shutdown()
 
 
-def _leave(signum: int, frame: object) -> NoReturn:
-    raise SystemExit(0)
-
-
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    signal.signal(signal.SIGTERM, _leave)
+    leave_on_signals()
+    follow_parent()
     try:
         settings = load_settings()
         logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
         logging.getLogger("werkzeug").setLevel("WARNING")
         run(settings)
-    except (SettingsError, UnsafeRedis, StorageError, OSError, ValueError) as error:
+    except (SettingsError, UnsafeRedis, StorageError, OSError) as error:
         sys.exit(f"web_worker: {error}")
 
 

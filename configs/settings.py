@@ -21,20 +21,23 @@ def _split(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d+)$")]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+Devices = Annotated[tuple[Device, ...], BeforeValidator(_split)]
 
 
 class Settings(BaseModel):
     """The operator's choices; `MAQUETTE_` + the upper-cased field name is the environment's spelling."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     bind: Names = Field(("0.0.0.0:6006",), description="addresses to listen on; port 0 picks a free one")
     data_dir: Path = Field(Path("data"), description="outputs, inputs, the private Redis's files, caches")
     redis_url: str | None = Field(None, pattern=r"^(rediss?|unix)://", description="none: a private server of our own")
     allow_volatile_redis: bool = Field(False, description="start on a Redis that may forget or evict jobs")
     storage: str = Field("", description="file:///folder; empty: the data folder")
-    devices: Names = Field(("auto",), description="auto, cpu, cuda:0, …: one AI worker each")
+    devices: Devices = Field(("auto",), description="auto, cpu, cuda:0, …: one AI worker each")
     pipelines: Names = Field(("auto",), description="which pipelines this machine's workers offer")
     plugins: Names = Field((), description="Python modules with a PIPELINES dict to serve besides our own")
     fallback: bool = Field(True, description="auto may answer with relief when the dialect's model cannot run")
@@ -50,9 +53,9 @@ class Settings(BaseModel):
     history_limit: int = Field(10, ge=1, le=100_000, description="finished requests kept per client")
     max_active: int = Field(10, ge=0, le=1_000_000, description="jobs a client may have waiting or running; 0: any")
     max_attempts: int = Field(3, ge=1, le=100, description="how often a job is tried when its process dies")
-    retention_hours: float = Field(24, gt=0, description="hours after its end at which a job and its files are removed")
-    job_timeout_s: float = Field(3600, gt=0, description="seconds a job may run before its process is killed")
-    lease_s: float = Field(12, ge=1, le=600, description="seconds of silence after which a worker is dead")
+    retention_hours: float = Field(24, gt=0, le=100_000, description="hours after its end at which a job is removed")
+    job_timeout_s: float = Field(3600, gt=0, le=10_000_000, description="seconds a job may run before it is stopped")
+    lease_s: float = Field(12, ge=3, le=600, description="seconds of silence after which a worker is dead")
     stop_grace_s: float = Field(5, ge=0, description="seconds a running job gets when its worker must stop")
 
     max_image_mb: float = Field(20, gt=0, description="largest accepted picture, MiB")
@@ -72,7 +75,7 @@ class Settings(BaseModel):
         data = Path(values.get("data_dir") or "data").expanduser().resolve()
         return values | {
             "data_dir": data,
-            "storage": values.get("storage") or f"file://{data}",
+            "storage": values.get("storage") or data.as_uri(),
         }
 
     @property

@@ -5,7 +5,8 @@ JobsError
 ├── UnsafeRedis        this Redis would forget or evict jobs
 ├── NoWorker           no living worker offers the pipeline
 ├── TooManyJobs        the client has as many waiting and running jobs as it may
-└── JobNotFound        no such job, or it belongs to somebody else
+├── JobNotFound        no such job, or it belongs to somebody else
+└── JobGone            an Idempotency-Key names a job that has been removed since
 """
 
 
@@ -30,4 +31,8 @@ class TooManyJobs(JobsError, RuntimeError):
 
 
 class JobNotFound(JobsError, LookupError):
+    pass
+
+
+class JobGone(JobsError, LookupError):
     pass

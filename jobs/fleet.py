@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from jobs.transitions import PREFIX
@@ -70,4 +70,10 @@ class Fleet:
         gone = [name for name, value in zip(names, told, strict=True) if value is None]
         if gone:
             self._redis.srem(_WORKERS, *gone)
-        return [WorkerInfo(**json.loads(value)) for value in told if value is not None]
+        return [_decoded(value) for value in told if value is not None]
+
+
+def _decoded(told: str) -> WorkerInfo:
+    """A worker's entry; what a newer version says besides is passed over."""
+    known = {one.name for one in fields(WorkerInfo)}
+    return WorkerInfo(**{name: value for name, value in json.loads(told).items() if name in known})

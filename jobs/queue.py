@@ -5,26 +5,26 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from configs.settings import Settings
-from jobs.errors import JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
+from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
 from jobs.fleet import Fleet, WorkerInfo
 from jobs.records import JobRecord, JobRequest, JobStatus
 from jobs.server import connect
 from jobs.transitions import PREFIX, Transitions, script
 from storage import Storage, keys
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 TASK = "workers.tasks.run"
 LANES = ("cpu", "cuda")  # one queue for each kind of device
 _FLEET_CACHE_S = 1.0
+_ANSWER_S = 2.0
 
 
 class Input(NamedTuple):
@@ -71,13 +71,27 @@ def rq_push(queue: Queue, job_id: str, pipeline: Any = None, at_front: bool = Fa
     queue.enqueue_many([data], pipeline=pipeline)  # the one public call that joins somebody else's transaction
 
 
-def _translated(method: Callable[P, R]) -> Callable[P, R]:
+_AWAY = "the job queue cannot be reached just now; try again in a few seconds"
+_FULL = "the job queue takes no writes just now (its memory or disk is full, or it is a replica)"
+_QUIET_S = 1.0  # after a failure Redis is not asked again for so long: a hanging one must not take every web thread
+
+
+def _translated(method: Callable[..., R]) -> Callable[..., R]:
     @wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: "JobQueue", *args: Any, **kwargs: Any) -> R:
+        if time.monotonic() < self._away_until:
+            raise RedisUnavailable(_AWAY)
         try:
-            return method(*args, **kwargs)
+            return method(self, *args, **kwargs)
         except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise RedisUnavailable("the job queue cannot be reached just now; try again in a few seconds") from error
+            self._away_until = time.monotonic() + _QUIET_S
+            raise RedisUnavailable(_AWAY) from error
+        except (redis.OutOfMemoryError, redis.ReadOnlyError) as error:
+            raise RedisUnavailable(_FULL) from error
+        except redis.ResponseError as error:
+            if str(error).startswith(("MISCONF", "OOM", "READONLY")):
+                raise RedisUnavailable(_FULL) from error
+            raise
 
     return call
 
@@ -91,8 +105,9 @@ class JobQueue:
     """
 
     def __init__(self, url: str, storage: Storage, settings: Settings) -> None:
-        self._redis = connect(url)
-        self._raw = connect(url, decode=False)
+        self._redis = connect(url, answer_s=_ANSWER_S)
+        self._raw = connect(url, decode=False, answer_s=_ANSWER_S)
+        self._away_until = 0.0
         self._storage = storage
         self._settings = settings
         self._transitions = Transitions(self._redis)
@@ -119,10 +134,30 @@ class JobQueue:
         """Whether a living worker offers the pipeline."""
         return any(pipeline in worker.pipelines for worker in self.workers())
 
+    @_translated
+    def admit(self, client: str, pipeline: str) -> None:
+        """Whether a submit has a chance, to be asked before costly work is done for it.
+
+        Raises:
+            NoWorker, TooManyJobs: it has none.
+        """
+        self._lane_for(pipeline, "")
+        counts = self.counts(client)
+        active = counts.client_waiting + counts.client_processing
+        if 0 < self._settings.max_active <= active:
+            raise self._too_many(active)
+
+    def _too_many(self, active: int) -> TooManyJobs:
+        return TooManyJobs(
+            f"you have {active} jobs waiting or running, and {self._settings.max_active} is the most; "
+            "wait for one to end or cancel one"
+        )
+
     def _lane_for(self, pipeline: str, lane: str) -> str:
         offering = [worker.queue for worker in self.workers() if pipeline in worker.pipelines]
         if not offering:
-            raise NoWorker(f"no worker that offers {pipeline!r} is running; start one with: python ai_worker.py")
+            command = f"MAQUETTE_PIPELINES={pipeline} python ai_worker.py" if self.workers() else "python ai_worker.py"
+            raise NoWorker(f"no worker that offers {pipeline!r} is running; start one with: {command}")
         return lane if lane in offering else offering[0]
 
     @_translated
@@ -157,11 +192,10 @@ class JobQueue:
             raise
         if word != "accepted":
             self._storage.delete(keys.input_folder(job_id))
+        if word == "gone":
+            raise JobGone(f"this Idempotency-Key brought request {answer}, which has been removed since; use a new key")
         if word == "busy":
-            raise TooManyJobs(
-                f"you have {answer} jobs waiting or running, and {self._settings.max_active} is the most; "
-                "wait for one to end or cancel one"
-            )
+            raise self._too_many(answer)
         return self._view(answer)
 
     def _enqueue(self, job_id: str, request: JobRequest, lane: str, stored: list[str]) -> tuple[str, Any]:

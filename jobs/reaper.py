@@ -18,7 +18,6 @@ from jobs.records import JobStatus
 from jobs.server import connect
 from jobs.transitions import PREFIX, Transitions
 from storage import Storage, keys
-from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ class Reaper:
         self._closing = False
         self._wake = threading.Event()
         self._last_pass = time.monotonic()
-        self._last_sweep = 0.0
+        self._last_sweep = -_SWEEP_S
         self._thread = threading.Thread(target=self._work, name="reaper", daemon=True)
 
     def start(self) -> None:
@@ -64,26 +63,18 @@ class Reaper:
         while not self._closing:
             self._wake.wait(_PASS_S)
             self._wake.clear()
-            try:
-                self.once()
-            except (redis.RedisError, JobsError) as error:
-                log.warning("the reaper cannot work just now: %s", error)
-            except (StorageError, OSError):
-                log.exception("the reaper could not remove files")
+            self.once()
 
     def once(self) -> None:
-        """One pass over everything."""
-        self.bury()
-        if self._leases_can_be_trusted():
-            self.expire()
-        self._last_pass = time.monotonic()
-        for lane in LANES:
-            self.recover(lane)
-        self.trim()
-        self.retire()
-        if time.monotonic() - self._last_sweep > _SWEEP_S:
-            self._last_sweep = time.monotonic()
-            self.sweep()
+        """One pass over everything. A step that fails is told to the log and keeps no other from its work: were the
+        reaper to die of one bad record, the jobs of the dead would wait for ever."""
+        for step in (self.bury, self.expire, self.recover, self.trim, self.retire, self.sweep):
+            try:
+                step()
+            except (redis.RedisError, JobsError) as error:
+                log.warning("the reaper cannot %s just now: %s", step.__name__, error)
+            except Exception:
+                log.exception("the reaper could not %s", step.__name__)
 
     def _leases_can_be_trusted(self) -> bool:
         """False just after Redis was away: nobody could renew then, and the living need a moment to do it."""
@@ -106,6 +97,10 @@ class Reaper:
 
     def expire(self) -> None:
         """Takes jobs whose worker has not renewed its lease."""
+        trusted = self._leases_can_be_trusted()
+        self._last_pass = time.monotonic()
+        if not trusted:
+            return
         seconds, micros = self._redis.time()
         for job_id in self._redis.zrangebyscore(PREFIX + "processing", "-inf", seconds + micros / 1e6, 0, 1000):
             self._take(job_id)
@@ -117,14 +112,22 @@ class Reaper:
         if word in ("alive", "lost"):
             return
         log.warning("job %s: its worker is gone; %s", job_id, word)
+        record = self._jobs.get(job_id)
         if word == JobStatus.QUEUED:
-            self._push_front(self._jobs.get(job_id).queue, job_id)
+            self._push_front(record.queue, job_id)
+        elif record.status.final:  # an attempt may have published without living to say so
+            self._storage.delete(keys.output_folder(record.client, job_id))
 
     def _push_front(self, lane: str, job_id: str) -> None:
         rq_push(rq_queue(lane, self._raw), job_id, at_front=True)
 
-    def recover(self, lane: str) -> None:
-        """Hands waiting jobs over again that RQ no longer knows. Only the oldest are looked at: RQ runs in order, so
+    def recover(self) -> None:
+        """Hands waiting jobs over again that RQ no longer knows."""
+        for lane in LANES:
+            self._recover(lane)
+
+    def _recover(self, lane: str) -> None:
+        """Only the oldest are looked at: RQ runs in order, so
         an id that is missing becomes the oldest soon."""
         rq = rq_queue(lane, self._raw)
         oldest = self._redis.zrange(f"{PREFIX}waiting:{lane}", 0, 15)
@@ -161,12 +164,18 @@ class Reaper:
             record = self._jobs.get(job_id)
         except JobNotFound:
             return False
+        except (KeyError, ValueError):
+            log.error("job %s: its record cannot be read; taking it off the books", job_id)
+            return False
         if record.status.final:
             self._jobs.delete(record)
         return True
 
     def sweep(self) -> None:
         """Removes files that no record speaks of: their writers were killed between file and record."""
+        if time.monotonic() - self._last_sweep < _SWEEP_S:
+            return
+        self._last_sweep = time.monotonic()
         self._storage.sweep_scratch(self._settings.job_timeout_s + _ORPHAN_S)
         for job_id, changed in self._storage.folders("inputs"):
             if self._is_orphan(job_id, changed):

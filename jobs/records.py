@@ -1,7 +1,7 @@
 """What a job is: the request it came from, and the record that is the only truth about it."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -59,6 +59,12 @@ class JobProgress:
     of: int = 0
     fraction: float = 0.0
 
+    @classmethod
+    def from_json(cls, text: str) -> "JobProgress":
+        """Progress as a worker told it; what a newer version says besides is passed over."""
+        told = json.loads(text)
+        return cls(**{one.name: told[one.name] for one in fields(cls) if one.name in told})
+
 
 @dataclass(frozen=True)
 class JobRecord:
@@ -115,7 +121,7 @@ class JobRecord:
             attempt=values.get("attempt", ""),
             worker=values.get("worker", ""),
             image_name=values.get("image_name", ""),
-            progress=JobProgress(**json.loads(values["progress"])) if "progress" in values else JobProgress(),
+            progress=JobProgress.from_json(values.get("progress", "{}")),
             files=json.loads(values.get("files", "[]")),
             warnings=json.loads(values.get("warnings", "[]")),
             error=values.get("error", ""),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -20,28 +21,33 @@ from redis.retry import Retry
 
 from configs.settings import Settings
 from jobs.errors import UnsafeRedis
+from jobs.transitions import PREFIX
+from storage import open_storage
 
 log = logging.getLogger(__name__)
 
 _LONGEST_SOCKET_PATH = 100  # the kernel's limit is 108 bytes, its terminator included
 
 
-def connect(url: str, *, decode: bool = True, retry_s: float = 0.5) -> Any:
+def connect(url: str, *, decode: bool = True, retry_s: float = 0.5, answer_s: float = 10) -> Any:
     """A redis.Redis that lives through a restart of the server.
 
     Typed as Any, because redis-py's types do not know `decode_responses` and make every reply bytes or str.
 
     Args:
         decode: False for RQ, which wants bytes.
-        retry_s: about how long a command is tried again before it fails.
+        retry_s: about how long a lost connection is tried again before the command fails.
+        answer_s: how long a server may take over one command. One that hangs is not asked again.
     """
-    waits = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=max(3, int(retry_s * 2) + 3))
+    backoff = ExponentialBackoff(cap=0.5, base=0.05)
+    waits = Retry(backoff, retries=max(3, int(retry_s * 2) + 3), supported_errors=(redis.ConnectionError,))
     return redis.Redis.from_url(
         url,
         decode_responses=decode,
         retry=waits,
-        retry_on_error=[redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError],
-        socket_connect_timeout=5,
+        retry_on_error=[redis.ConnectionError, redis.BusyLoadingError],
+        socket_timeout=answer_s,
+        socket_connect_timeout=min(answer_s, 5),
         health_check_interval=0,
     )
 
@@ -54,6 +60,9 @@ def check(client: Any, allow_volatile: bool) -> list[str]:
     """
     memory, persistence = client.info("memory"), client.info("persistence")
     problems = []
+    version = client.info("server")["redis_version"]
+    if tuple(int(part) for part in version.split(".")[:2]) < (6, 2):
+        raise UnsafeRedis(f"This Redis is version {version}, and 6.2 or newer is needed (Valkey will do)")
     if int(persistence.get("aof_enabled", 0)) == 0:
         problems.append("its append-only file is off, so a crash forgets jobs (remedy: CONFIG SET appendonly yes)")
     policy = memory.get("maxmemory_policy", "noeviction")
@@ -96,7 +105,7 @@ class PrivateServer:
         self._folder = data_dir / "redis"
         self._folder.mkdir(parents=True, exist_ok=True)
         self.socket = self._short(self._folder / "redis.sock")
-        self.url = f"unix://{self.socket}"
+        self.url = f"unix://{quote(str(self.socket))}"
         self._probe = redis.Redis(
             unix_socket_path=str(self.socket), socket_timeout=5, retry=Retry(ExponentialBackoff(), 0)
         )
@@ -202,7 +211,7 @@ class PrivateServer:
             "unixsocketperm": "700",
             "dir": str(self._folder),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            "appendfsync": "always",
             "save": "",
             "maxmemory-policy": "noeviction",
             "logfile": str(self._folder / "redis.log"),
@@ -219,13 +228,16 @@ class PrivateServer:
         )
 
     def _stop(self) -> None:
-        with contextlib.suppress(redis.RedisError):
-            self._probe.shutdown(nosave=True)
-        if self._process:
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
+        if self._process is None:  # somebody else started it
+            with contextlib.suppress(redis.RedisError):
+                self._probe.shutdown(nosave=True)
+            return
+        self._process.terminate()  # also works before it listens
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def _last_words(self) -> str:
         path = self._folder / "redis.log"
@@ -243,7 +255,10 @@ def serving(settings: Settings) -> Iterator[str]:
         _checked(settings.redis_url, settings)
         yield settings.redis_url
         return
-    server = PrivateServer(settings.data_dir)
+    try:
+        server = PrivateServer(settings.data_dir)
+    except OSError as error:
+        raise UnsafeRedis(f"MAQUETTE_DATA_DIR is {str(settings.data_dir)!r}; cannot write there: {error}") from error
     try:
         url = server.open()
         _checked(url, settings)
@@ -253,10 +268,25 @@ def serving(settings: Settings) -> Iterator[str]:
 
 
 def _checked(url: str, settings: Settings) -> None:
+    client = connect(url)
     try:
-        problems = check(connect(url), settings.allow_volatile_redis)
-    except redis.ConnectionError as error:
+        problems = check(client, settings.allow_volatile_redis)
+        _wed(client, settings)
+    except (redis.ConnectionError, redis.TimeoutError) as error:
         log.warning("Redis at MAQUETTE_REDIS_URL does not answer yet (%s); requests get 503 until it does", error)
         return
+    except OSError as error:
+        raise UnsafeRedis(f"MAQUETTE_STORAGE is {settings.storage!r}; cannot write there: {error}") from error
     for problem in problems:
         log.warning("Redis: %s", problem)
+
+
+def _wed(client: Any, settings: Settings) -> None:
+    """Ties this Redis to this storage: a worker that looks for a job's picture elsewhere would not find it."""
+    identity = open_storage(settings.storage).identity()
+    client.set(PREFIX + "storage", identity, nx=True)
+    if client.get(PREFIX + "storage") != identity:
+        raise UnsafeRedis(
+            f"This Redis already serves a storage other than {settings.storage}. Give both services the same "
+            "MAQUETTE_STORAGE, or this one another Redis (another database will do: redis://…/1)."
+        )

@@ -1,8 +1,9 @@
 """Every change of a job's state, each one atomic script in `jobs/lua`. What loses a race changes nothing."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jobs.records import JobProgress, JobRecord, JobStatus
 
@@ -25,11 +26,17 @@ class Transitions:
     def _run(self, name: str, job_id: str, *args: object) -> Any:
         return self._scripts[name](args=[PREFIX, job_id, *args])
 
-    def claim(self, job_id: str, attempt: str, worker: str, lease_s: float) -> JobRecord | None:
-        """Begins an attempt; None when the job no longer waits."""
-        values = self._run("claim", job_id, attempt, worker, lease_s)
-        if not values:
-            return None
+    def claim(
+        self, job_id: str, attempt: str, worker: str, lease_s: float, offered: Sequence[str] = ()
+    ) -> JobRecord | Literal["elsewhere"] | None:
+        """Begins an attempt; None when the job no longer waits.
+
+        Args:
+            offered: the pipelines the worker can run, if not any; a job of another one is "elsewhere".
+        """
+        values = self._run("claim", job_id, attempt, worker, lease_s, *offered)
+        if not values or values == "elsewhere":
+            return "elsewhere" if values else None
         return JobRecord.from_hash(dict(zip(values[::2], values[1::2], strict=True)))
 
     def renew(self, job_id: str, attempt: str, lease_s: float, progress: JobProgress | None = None) -> str:

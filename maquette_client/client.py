@@ -133,11 +133,17 @@ class MaquetteClient:
         return str(self._call("DELETE", f"jobs/{job_id}").json()["status"])
 
     def ready(self) -> bool:
-        """Whether a submit would be accepted just now."""
+        """Whether a submit would be accepted just now.
+
+        Raises:
+            MaquetteError: the service does not let us ask.
+        """
         try:
             self._call("GET", "health/ready")
-        except MaquetteError:
-            return False
+        except MaquetteError as error:
+            if error.status in (0, 503):
+                return False
+            raise
         return True
 
     def _call(self, method: str, path: str, **more: Any) -> requests.Response:

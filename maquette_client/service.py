@@ -59,11 +59,17 @@ class LocalService:
         while time.monotonic() < deadline and self._process.poll() is None:
             if where.exists():
                 self.url = json.loads(where.read_text())["urls"][0]
-                if MaquetteClient(self.url).ready():
+                if self._ready():
                     return self
             time.sleep(0.05)
         self.stop()
         raise RuntimeError(f"the service did not start; its log ends with:\n{self.log.read_text()[-2000:]}")
+
+    def _ready(self) -> bool:
+        try:
+            return MaquetteClient(self.url).ready()
+        except MaquetteError as error:
+            return error.code == "api_key_required"  # it is up; who asks next has a key
 
     def client(self, api_key: str = "") -> MaquetteClient:
         """A client of this service."""

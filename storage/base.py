@@ -68,8 +68,16 @@ class Storage(ABC):
         """A local file with the object's bytes, read only; in `scratch` when it has to be copied."""
 
     @abstractmethod
-    def scratch(self) -> Path:
+    def scratch(self, owner: str = "nobody") -> Path:
         """A new empty local folder from which `publish` is cheap. The caller removes it."""
+
+    @abstractmethod
+    def clear_scratch(self, owner: str) -> None:
+        """Removes every scratch folder of this owner on this machine."""
+
+    @abstractmethod
+    def identity(self) -> str:
+        """A random text that is this storage's own, made at the first call."""
 
     @abstractmethod
     def sweep_scratch(self, older_s: float) -> None:

@@ -27,6 +27,13 @@ def _space() -> Iterator[None]:
         raise
 
 
+def _make(folder: Path) -> None:
+    """Makes the folder, also while somebody removes its parents as empty."""
+    while not folder.is_dir():
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -50,7 +57,7 @@ class LocalStorage(Storage):
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         with _space():
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                _make(path.parent)
                 with open(aside, "wb") as file:
                     file.write(data)
                 os.replace(aside, path)
@@ -87,8 +94,9 @@ class LocalStorage(Storage):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             os.rename(path, trash / "folder")
         shutil.rmtree(trash, ignore_errors=True)
-        with contextlib.suppress(OSError):  # the client's folder, once its last job is gone
-            path.parent.rmdir()
+        if folder.count("/") > 1:
+            with contextlib.suppress(OSError):  # the client's folder, once its last job is gone
+                path.parent.rmdir()
 
     def publish(self, source: Path, folder: str) -> bool:
         target = self._path(folder)
@@ -101,7 +109,7 @@ class LocalStorage(Storage):
 
     def _rename(self, source: Path, target: Path) -> bool:
         while True:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            _make(target.parent)
             try:
                 os.rename(source, target)
             except FileNotFoundError:
@@ -121,11 +129,25 @@ class LocalStorage(Storage):
             raise ObjectNotFound(f"there is no {key!r}")
         return path
 
-    def scratch(self) -> Path:
-        folder = self._scratch / uuid.uuid4().hex
+    def scratch(self, owner: str = "nobody") -> Path:
+        folder = self._scratch / f"{owner}.{uuid.uuid4().hex}"
         with _space():
             folder.mkdir(parents=True)
         return folder
+
+    def clear_scratch(self, owner: str) -> None:
+        for folder in self._scratch.glob(f"{owner}.*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def identity(self) -> str:
+        path = self._root / "storage.id"
+        if not path.exists():
+            aside = self.scratch() / "id"
+            aside.write_text(uuid.uuid4().hex)
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)  # of two that race, the first wins
+            shutil.rmtree(aside.parent)
+        return path.read_text()
 
     def sweep_scratch(self, older_s: float) -> None:
         for name, made in self.folders("scratch"):

@@ -39,7 +39,7 @@ def redis(redis_url: str) -> Iterator[Any]:
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """The settings of a test, to add to before `settings` is asked for."""
-    return {"MAQUETTE_DATA_DIR": str(tmp_path / "data"), "MAQUETTE_PLUGINS": PLUGIN, "MAQUETTE_LEASE_S": "1"}
+    return {"MAQUETTE_DATA_DIR": str(tmp_path / "data"), "MAQUETTE_PLUGINS": PLUGIN, "MAQUETTE_LEASE_S": "3"}
 
 
 @pytest.fixture

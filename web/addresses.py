@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from configs.settings import SettingsError
+
 SERVICE_FILE = "service.json"
 LISTEN_FDS = "MAQUETTE_LISTEN_FDS"
 
@@ -15,9 +17,11 @@ def parse(address: str) -> tuple[str, int]:
     """(host, port) of one entry of MAQUETTE_BIND: "host:port", "[v6]:port" or a bare port.
 
     Raises:
-        ValueError: it is none of these.
+        SettingsError: it is none of these.
     """
     host, _, port = address.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise SettingsError(f"MAQUETTE_BIND is {address!r}; use host:port, [v6]:port or a port from 0 to 65535")
     return host.strip("[]") or "0.0.0.0", int(port)
 
 
@@ -25,7 +29,7 @@ def listen(addresses: Sequence[str]) -> list[socket.socket]:
     """A listening socket for each address. They outlive the web tier's restarts: no port changes, no caller is refused.
 
     Raises:
-        OSError, ValueError: an address cannot be used.
+        OSError, SettingsError: an address cannot be used.
     """
     found = []
     for address in addresses:

@@ -35,7 +35,9 @@ def _is_ip(address: str) -> bool:
 
 
 def _bare(address: str) -> str:
-    """Without the brackets of a URL and the zone of a link-local address."""
+    """Without a port, the brackets of a URL and the zone of a link-local address."""
+    if address.count(":") == 1 or "]:" in address:
+        address = address.rpartition(":")[0]
     return address.strip("[]").partition("%")[0]
 
 

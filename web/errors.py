@@ -3,10 +3,10 @@
 import logging
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from jobs.errors import JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
+from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
 from pipelines.errors import PipelineUnavailable
 from storage.errors import BadKey, ObjectNotFound, StorageFull
 from web.images import BadImage, BadImageField, ImageTooLarge, NotAnImage
@@ -31,6 +31,7 @@ ERRORS: dict[type[Exception], tuple[int, str, int]] = {
     UrlNotAllowed: (400, "url_not_allowed", 0),
     FetchFailed: (400, "fetch_failed", 0),
     Unauthorized: (401, "api_key_required", 0),
+    JobGone: (409, "gone", 0),
     JobNotFound: (404, "not_found", 0),
     ObjectNotFound: (404, "not_found", 0),
     BadKey: (404, "not_found", 0),
@@ -54,7 +55,9 @@ _HTTP_WORDS = {
 
 def body(message: str, code: str, **more: Any) -> dict[str, Any]:
     """An error in every dialect's words at once: TRELLIS reads `error`, Vision and Hunyuan3D read `detail`."""
-    return {"error": message, "detail": message, "code": code, **more}
+    named = (request.view_args or {}).get("job_id") or request.args.get("request_id")
+    ids = {"request_id": named[:64]} if named else {}
+    return {"error": message, "detail": message, "code": code, **ids, **more}
 
 
 def install(app: Flask) -> None:
@@ -82,8 +85,9 @@ def _http(error: HTTPException) -> Response:
     message, code = _HTTP_WORDS.get(status, (error.description or "the request cannot be answered", "bad_request"))
     response = jsonify(body(message, code))
     response.status_code = status
-    if status == 405 and (allowed := getattr(error, "valid_methods", None)):
-        response.headers["Allow"] = ", ".join(sorted(allowed))
+    for name, value in error.get_headers():  # Allow, Content-Range
+        if name != "Content-Type":
+            response.headers[name] = value
     return response
 
 

@@ -1,7 +1,9 @@
 """What every dialect's submit needs: fields and pictures out of a request, and the pipeline that will answer."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from flask import Request
@@ -18,6 +20,7 @@ from web.remote import fetch_image
 
 FALLBACK = "relief"
 _LONGEST_NAME = 255
+_FETCH_S = 15.0  # for all addresses of one request together
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ def read(request: Request) -> Submission:
         BadRequest: the JSON is broken or is no object.
     """
     if request.is_json:
-        values = request.get_json(silent=True)
+        try:
+            values = request.get_json(silent=True)
+        except RecursionError:
+            values = None
         if not isinstance(values, dict):
             raise BadRequest('the body is not a JSON object; send something like {"image": "<base64>"}')
         return Submission(values, {})
@@ -60,19 +66,20 @@ def pictures(
     Raises:
         BadRequest and the errors of web.images and web.remote.
     """
-    found: list[tuple[str, bytes]] = []
+    sources: list[tuple[str, Callable[[], bytes]]] = []
+    deadline = time.monotonic() + _FETCH_S
     for name in names:
         for part in submission.files.get(name, []):
-            found.append((part.filename or name, _read_part(part, settings)))
+            sources.append((part.filename or name, partial(_read_part, part, settings)))
         for text in _texts(submission.fields.get(name), name):
-            found.append((name, decode_base64_image(text, name=name, max_bytes=settings.max_image_bytes)))
+            sources.append((name, partial(decode_base64_image, text, name=name, max_bytes=settings.max_image_bytes)))
     for url in _texts(submission.fields.get("image_url"), "image_url"):
-        found.append((url.rsplit("/", 1)[-1], _fetch(url, settings)))
-    if not found:
+        sources.append((url.rsplit("/", 1)[-1], partial(_fetch, url, settings, deadline)))
+    if not sources:
         raise BadRequest("image is missing; send a PNG, JPEG or WebP file as image, or its address as image_url")
-    if len(found) > settings.max_images:
-        raise BadRequest(f"image is given {len(found)} times; at most {settings.max_images} pictures fit one request")
-    return [_checked(data, settings) for _, data in found], _clean(found[0][0])
+    if len(sources) > settings.max_images:  # counted before anything is decoded or fetched
+        raise BadRequest(f"image is given {len(sources)} times; at most {settings.max_images} pictures fit one request")
+    return [_checked(read_source(), settings) for _, read_source in sources], _clean(sources[0][0])
 
 
 def _read_part(part: FileStorage, settings: Settings) -> bytes:
@@ -89,8 +96,11 @@ def _texts(value: Any, name: str) -> list[str]:
     return values
 
 
-def _fetch(url: str, settings: Settings) -> bytes:
-    return fetch_image(url, max_bytes=settings.max_image_bytes, allow_private=settings.allow_private_urls)
+def _fetch(url: str, settings: Settings, deadline: float) -> bytes:
+    left = max(deadline - time.monotonic(), 0.1)
+    return fetch_image(
+        url, max_bytes=settings.max_image_bytes, allow_private=settings.allow_private_urls, timeout_s=left
+    )
 
 
 def _checked(data: bytes, settings: Settings) -> Input:

@@ -44,11 +44,18 @@ def _sentence(model: type[BaseModel], problem: Any) -> str:
     field = model.model_fields.get(name)
     if field is None:
         return str(problem["msg"])
-    given = repr(problem["input"])
-    given = given if len(given) <= 80 else given[:77] + "…"
+    given = _short(problem["input"])
     if problem["type"] == "value_error":
         return f"{name} is {given}: {problem['ctx']['error']}"
     return f"{name} is {given}; use {allowed(field)}"
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a deeply nested {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "…"
 
 
 def allowed(field: FieldInfo) -> str:

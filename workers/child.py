@@ -43,12 +43,19 @@ class DeviceProcess:
         """Works until the pipe closes."""
         for name in self._names:
             if pipelines.entry(name).lane == "cpu":  # light enough to have ready before the first job
-                self._pipeline(name)
+                self._warm(name)
         send(self._pipe, Ready(list(self._loaded)))
         while True:
             message = receive(self._pipe)
             if isinstance(message, Run):
                 send(self._pipe, self._carry_out(message))
+
+    def _warm(self, name: str) -> None:
+        """Loads a pipeline ahead of its first job. One that cannot be loaded keeps no other from working."""
+        try:
+            self._pipeline(name)
+        except Exception:
+            log.exception("the pipeline %r cannot be loaded; its jobs will fail", name)
 
     def _pipeline(self, name: str) -> Pipeline:
         if name not in self._loaded:

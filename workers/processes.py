@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
+from typing import NoReturn
 
 from configs.settings import ROOT
 
 log = logging.getLogger(__name__)
 
 LONGEST_STOP_S = 10.0  # what a keeper adds to the grace of running jobs before it kills what does not leave
+PARENT = "MAQUETTE_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _CALM_S = 30.0  # a process that ran this long has recovered: its next death counts as its first
@@ -26,6 +29,23 @@ def die_with_parent(signum: signal.Signals, parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signum, 0, 0, 0)
     if os.getppid() != parent:  # it had died before we asked
         os.kill(os.getpid(), signum)
+
+
+def leave_on_signals() -> None:
+    """Has SIGTERM and a closed terminal end this process the way an exception would, so that what it holds is let go.
+    Ctrl-C does so by itself."""
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, _leave)
+
+
+def _leave(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signum)
+
+
+def follow_parent() -> None:
+    """Ends this process with the one that started it, if that one has asked for it in the environment."""
+    if parent := os.environ.get(PARENT):
+        die_with_parent(signal.SIGTERM, int(parent))
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -48,9 +68,8 @@ class Member:
     due: float = 0.0
 
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command, env=environment(self.env), pass_fds=self.pass_fds, start_new_session=True
-        )
+        env = environment({**self.env, PARENT: str(os.getpid())})
+        self.process = subprocess.Popen(self.command, env=env, pass_fds=self.pass_fds, start_new_session=True)
         self.started = time.monotonic()
 
     def signal(self, signum: signal.Signals) -> None:
@@ -79,7 +98,7 @@ class Keeper:
 
     def run(self, stop_s: float) -> None:
         """Works until SIGINT or SIGTERM, then gives the members `stop_s` seconds to leave."""
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, lambda signum, frame: self.stop())
         self.work(stop_s)
 

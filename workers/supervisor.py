@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from workers.messages import Advanced, Done, Failed, Ready, Run, Stop, Stopped, receive, send
+from workers.messages import Advanced, Done, Failed, Message, Ready, Run, Stop, Stopped, receive, send
 from workers.processes import environment, how_it_ended
 
 log = logging.getLogger(__name__)
@@ -93,11 +93,14 @@ class Supervisor:
         """Takes what the idle process has said."""
         try:
             while self._pipe and self._pipe.poll():
-                message = receive(self._pipe)
-                if isinstance(message, Ready):
-                    self._ready, self.loaded = True, message.loaded
+                self._note(receive(self._pipe))
         except (EOFError, OSError):
             self._discard()
+
+    def _note(self, message: Message) -> None:
+        """Keeps what a message tells of the process itself."""
+        if isinstance(message, Ready | Done):
+            self._ready, self.loaded = True, message.loaded
 
     def run(self, job: Run, watch: Watch) -> Outcome:
         """Carries out one job.
@@ -119,9 +122,8 @@ class Supervisor:
             news = None
             if self._pipe.poll(_TICK_S):
                 message = receive(self._pipe)
-                if isinstance(message, Ready):
-                    self._ready, self.loaded = True, message.loaded
-                elif isinstance(message, Advanced):
+                self._note(message)
+                if isinstance(message, Advanced):
                     news = message
                 elif isinstance(message, Done | Failed):
                     return self._ended(message)
@@ -132,9 +134,7 @@ class Supervisor:
                 return Interrupted(reason)
 
     def _ended(self, message: Done | Failed) -> Done | Failed:
-        if isinstance(message, Done):
-            self.loaded = message.loaded
-        elif message.broken:
+        if isinstance(message, Failed) and message.broken:
             self.kill()
         return message
 
@@ -155,7 +155,9 @@ class Supervisor:
         try:
             send(self._pipe, Stop())
             while self._pipe.poll(max(deadline - time.monotonic(), 0)):
-                if isinstance(receive(self._pipe), Stopped | Done | Failed):
+                message = receive(self._pipe)
+                self._note(message)
+                if isinstance(message, Stopped | Done | Failed):
                     return
         except (EOFError, OSError):
             log.info("the device process ended while it was being stopped")

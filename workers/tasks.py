@@ -5,8 +5,10 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import redis
 
 from configs.settings import Settings
 from jobs.records import JobProgress, JobRecord, JobStatus
@@ -18,6 +20,8 @@ from workers.supervisor import Died, Interrupted, Outcome, Supervisor
 
 log = logging.getLogger(__name__)
 
+_PAUSE_S = 1.0
+_ELSEWHERE_S = 0.2  # so that two workers that offer different pipelines do not throw a job to and fro in a frenzy
 _RENEW_EVERY_S = 0.4  # also how soon a cancel is seen
 
 
@@ -27,6 +31,8 @@ class JobRunner:
     Args:
         name: of the worker, as the fleet knows it.
         requeue: hands an id back to RQ, at the front.
+        pass_on: hands an id back to RQ, at the end, for a worker that offers its pipeline.
+        offered: the pipelines of this one.
         stopping: whether this worker has been told to leave.
         beat: says that the worker lives; called often, it decides when it is time.
     """
@@ -39,6 +45,8 @@ class JobRunner:
         storage: Storage,
         supervisor: Supervisor,
         requeue: Callable[[str], None],
+        pass_on: Callable[[str], None],
+        offered: Sequence[str],
         stopping: Callable[[], bool],
         beat: Callable[[], None],
     ) -> None:
@@ -48,6 +56,8 @@ class JobRunner:
         self._storage = storage
         self._supervisor = supervisor
         self._requeue = requeue
+        self._pass_on = pass_on
+        self._offered = offered
         self._stopping = stopping
         self._beat = beat
         self.current_job = ""
@@ -55,8 +65,12 @@ class JobRunner:
     def run(self, job_id: str) -> None:
         """One attempt at a job, if it still waits."""
         attempt = uuid.uuid4().hex
-        record = self._transitions.claim(job_id, attempt, self._name, self._settings.lease_s)
-        if record is None:
+        record = self._transitions.claim(job_id, attempt, self._name, self._settings.lease_s, self._offered)
+        if record == "elsewhere":
+            time.sleep(_ELSEWHERE_S)
+            self._pass_on(job_id)
+            return
+        if not isinstance(record, JobRecord):
             log.info("job %s no longer waits; passing it over", job_id)
             return
         log.info("job %s: attempt %d, %s", job_id, record.attempts, record.pipeline)
@@ -67,20 +81,34 @@ class JobRunner:
             self.current_job = ""
 
     def _attempt(self, record: JobRecord) -> None:
-        if self._storage.exists(self._output(record, keys.MANIFEST)):
-            self._complete(record)  # an earlier attempt died between publishing and saying so
-            return
-        scratch = self._storage.scratch()
+        try:
+            if self._storage.exists(self._output(record, keys.MANIFEST)):
+                self._complete(record)  # an earlier attempt died between publishing and saying so
+            else:
+                self._run_pipeline(record)
+        except ObjectNotFound as error:
+            self._fail(record, "input_lost", f"the picture is gone from the storage: {error}")
+        except (redis.ConnectionError, redis.TimeoutError):
+            raise  # nothing can be recorded now; the lease runs out and the job goes back by itself
+        except (StorageError, OSError) as error:
+            log.exception("job %s", record.id)
+            time.sleep(_PAUSE_S)  # a full or failing disk does not mend in a millisecond
+            self._give_back(record, "storage", f"the worker's machine failed: {error}", counted=True)
+        except Exception as error:
+            log.exception("job %s", record.id)
+            self._fail(record, "internal", f"{type(error).__name__}: {error}")
+
+    def _run_pipeline(self, record: JobRecord) -> None:
+        self._storage.clear_scratch(record.id)  # of an attempt that was killed
+        scratch = self._storage.scratch(record.id)
         try:
             out = scratch / "out"
             out.mkdir()
-            outcome = self._supervisor.run(self._message(record, scratch, out), Watcher(self, record))
+            watcher = Watcher(self, record)
+            outcome = self._supervisor.run(self._message(record, scratch, out), watcher)
+            if isinstance(outcome, Done) and (reason := watcher.last_word()):
+                outcome = Interrupted(reason)
             self._conclude(record, outcome, out)
-        except ObjectNotFound as error:
-            self._fail(record, "input_lost", f"the picture is gone from the storage: {error}")
-        except StorageError as error:
-            log.exception("job %s", record.id)
-            self._give_back(record, "storage", f"the storage failed: {error}", counted=True)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -117,8 +145,7 @@ class JobRunner:
         told = record.warnings + (warnings if warnings is not None else self._published_warnings(record))
         word = self._transitions.complete(record.id, record.attempt, files, told)
         log.info("job %s: %s", record.id, word)
-        if word in (JobStatus.CANCELLED, JobStatus.ERROR, "gone"):  # it ended another way while we published
-            self._storage.delete(keys.output_folder(record.client, record.id))
+        self._clean_up(record, word)  # it may have ended another way while we published
 
     def _published_warnings(self, record: JobRecord) -> list[str]:
         with self._storage.open(self._output(record, keys.MANIFEST)).stream as stream:
@@ -131,6 +158,7 @@ class JobRunner:
     def _fail(self, record: JobRecord, kind: str, message: str) -> None:
         word = self._transitions.fail(record.id, record.attempt, kind, message)
         log.info("job %s: %s (%s: %s)", record.id, word, kind, message)
+        self._clean_up(record, word)
 
     def _give_back(self, record: JobRecord, kind: str, message: str, counted: bool) -> None:
         word = self._transitions.release(
@@ -144,6 +172,12 @@ class JobRunner:
         log.warning("job %s: %s (%s: %s)", record.id, word, kind, message)
         if word == JobStatus.QUEUED:
             self._requeue(record.id)
+        self._clean_up(record, word)
+
+    def _clean_up(self, record: JobRecord, word: str) -> None:
+        """Removes what an attempt may have published of a job that did not end well."""
+        if word in (JobStatus.CANCELLED, JobStatus.ERROR, "gone"):
+            self._storage.delete(keys.output_folder(record.client, record.id))
 
     def verdict(self, record: JobRecord, progress: JobProgress | None, started: float) -> str | None:
         """Renews the lease, and the reason to stop the job, if there is one."""
@@ -174,6 +208,10 @@ class Watcher:
             first = False
         if not first and time.monotonic() - self._asked < _RENEW_EVERY_S:
             return None
+        return self.last_word()
+
+    def last_word(self) -> str | None:
+        """Asks now whether this attempt still counts."""
         self._asked = time.monotonic()
         return self._runner.verdict(self._record, self._news, self._started)
 

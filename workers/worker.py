@@ -28,7 +28,7 @@ from jobs.server import connect
 from jobs.transitions import Transitions
 from storage import open_storage
 from workers import devices, tasks
-from workers.processes import die_with_parent
+from workers.processes import follow_parent
 from workers.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,8 @@ class DeviceWorker(BaseWorker):
             open_storage(settings.storage),
             self._supervisor,
             requeue=lambda job_id: rq_push(self._queue, job_id, at_front=True),
+            pass_on=lambda job_id: rq_push(self._queue, job_id),
+            offered=self._offered,
             stopping=self._out_of_grace,
             beat=self._beat,
         )
@@ -105,6 +107,7 @@ class DeviceWorker(BaseWorker):
 
     def run_maintenance_tasks(self) -> None:
         """RQ's own rescue comes after minutes and ends jobs; the reaper's comes after seconds and requeues them."""
+        rq.worker_registration.clean_worker_registry(self._queue)
         self.last_cleaned_at = rq.utils.now()  # type: ignore[assignment]
 
     def check_for_suspension(self, burst: bool) -> None:
@@ -188,9 +191,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One AI worker for one device; `python ai_worker.py` starts them.")
     parser.add_argument("--redis", required=True, help="where Redis is")
     parser.add_argument("--device", required=True, help="cpu, cuda:0, …")
-    parser.add_argument("--parent", type=int, required=True, help="leave when this process ends")
     args = parser.parse_args()
-    die_with_parent(signal.SIGTERM, args.parent)
+    follow_parent()
     settings = load_settings()
     logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
     for module in settings.plugins:

@@ -34,6 +34,7 @@ local function conclude(from, to, kind, message)
   redis.call('ZADD', P .. 'ended', stamp(t), id)
   redis.call('SADD', P .. 'trim', client)
   redis.call('HINCRBY', P .. 'totals', to, 1)
+  if get('idempotency_key') then redis.call('EXPIRE', get('idempotency_key'), get('idempotency_ttl')) end
 end
 
 -- Back to its old place in the queue, which is the front, or to its end when it has had its tries.

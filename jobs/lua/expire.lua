@@ -4,7 +4,9 @@ if get('status') ~= 'processing' then
   redis.call('ZREM', P .. 'processing', id)
   return 'lost'
 end
-local lease = tonumber(redis.call('ZSCORE', P .. 'processing', id) or 0)
-local dead = ARGV[6] ~= '' and get('worker') == ARGV[6]
-if not dead and lease > now() then return 'alive' end
+if ARGV[6] ~= '' then
+  if get('worker') ~= ARGV[6] then return 'alive' end
+elseif tonumber(redis.call('ZSCORE', P .. 'processing', id) or 0) > now() then
+  return 'alive'
+end
 return put_back(true, tonumber(ARGV[3]), ARGV[4], ARGV[5])

@@ -177,4 +177,4 @@ def test_files_without_a_record_are_swept_after_an_hour(
 
 @pytest.fixture
 def environ(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
-    return {"MAQUETTE_DATA_DIR": str(tmp_path / "data"), "MAQUETTE_LEASE_S": "1", **getattr(request, "param", {})}
+    return {"MAQUETTE_DATA_DIR": str(tmp_path / "data"), "MAQUETTE_LEASE_S": "3", **getattr(request, "param", {})}

@@ -52,6 +52,8 @@ def image_to_3d() -> ResponseReturnValue:
     choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
     params_class = pipelines.params_class(choice.pipeline)
     params = check(params_class, fields)
+    if "image_url" in fields:
+        parts.queue.admit(who, choice.pipeline)
     inputs, image_name = pictures(submission, parts.settings)
     check_count(params, len(inputs))
     warnings = choice.warnings + unknown(fields, TrellisForm, params_class, extra=_PICTURES)
