@@ -23,7 +23,8 @@ class ProbeParams(Params):
 
     seed: int = Field(0, ge=0, description="recorded in the file")
     seconds: float = Field(0.0, ge=0, description="how long to work")
-    deed: str = Field("", description="crash, hang, device_error, bad_input, raise, crash_once:<folder>")
+    steps: int = Field(10, ge=1, description="in how many steps")
+    deed: str = Field("", description="crash, hang, device_error, memory, bad_input, raise, crash_once:<folder>")
 
 
 class ProbePipeline(Pipeline):
@@ -36,11 +37,11 @@ class ProbePipeline(Pipeline):
 
     def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress) -> Result:
         entered = time.time()
-        progress("work", 0, 10)
+        progress("work", 0, params.steps)
         self._do(params.deed)
-        for step in range(10):
-            time.sleep(params.seconds / 10)
-            progress("work", step + 1, 10)
+        for step in range(params.steps):
+            time.sleep(params.seconds / params.steps)
+            progress("work", step + 1, params.steps)
         (out / "result.txt").write_text(f"{params.seed}\n")
         return Result(facts={"entered_at": entered, "learned": False}, timings={"work": time.time() - entered})
 
@@ -55,6 +56,8 @@ class ProbePipeline(Pipeline):
             time.sleep(3600)
         elif name == "device_error":
             raise DeviceError("out of memory")
+        elif name == "memory":
+            raise MemoryError
         elif name == "bad_input":
             raise InputError("there is nothing in this picture")
         elif name == "raise":

@@ -95,7 +95,7 @@ def test_the_short_forms_are_known(client: FlaskClient, png: bytes) -> None:
         ("seed", "-1"),
         ("seed", str(2**64)),
         ("pipeline", "magic"),
-        ("views", "front,top"),
+        ("views", "top"),
         ("swap_sides", "perhaps"),
     ],
 )

@@ -1,0 +1,86 @@
+"""Charts -> places in a square, none touching another (mesh.md 3.3 e)."""
+
+import cv2
+import numpy as np
+
+from geometry.mesh import Floats, Ints, Mask, Pixels
+from geometry.rasterize import rasterize
+
+CELLS = 192
+FILL = 0.8  # share of the square the first try wants to cover
+SHRINK = 0.95
+
+
+def place_charts(flat: Floats, faces: Ints, owner: Ints, size: int) -> Floats:
+    """(W, 2) column and row in a square of `size` texels, all charts at one scale, some turned by a quarter.
+
+    Args:
+        flat: (W, 2) column and row of each vertex in its chart's own plane, units of length.
+        owner: (W,) chart of each vertex.
+    """
+    count = int(owner.max()) + 1
+    low = np.full((count, 2), np.inf)
+    np.minimum.at(low, owner, flat)
+    local = flat - low[owner]
+    corners = local[faces]
+    sides = corners[:, 1:] - corners[:, :1]
+    area = 0.5 * np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]).sum()
+    face_owner = owner[faces[:, 0]]
+    order = np.argsort(face_owner, kind="stable")
+    members = np.split(faces[order], np.cumsum(np.bincount(face_owner, minlength=count))[:-1])
+    scale = CELLS * np.sqrt(FILL / area)
+    while True:
+        places = _try(local, members, scale)
+        if places is not None:
+            break
+        scale *= SHRINK
+    turned, origin = places
+    cells = local * scale
+    high = np.zeros((count, 2))
+    np.maximum.at(high, owner, cells)
+    # A quarter turn: (column, row) -> (row, width - column) keeps the chart unmirrored.
+    spun = np.stack([cells[:, 1], np.ceil(high[owner, 0]) - cells[:, 0]], axis=1)
+    placed = np.where(turned[owner, None], spun, cells) + origin[owner] + 1.0
+    return placed * (size / CELLS)
+
+
+def _try(local: Floats, members: list[Ints], scale: float) -> tuple[Mask, Floats] | None:
+    """Quarter turns and origins in cells, or None if the charts do not fit at this scale."""
+    occupied = np.zeros((CELLS, CELLS), np.float32)
+    turned, origin = np.zeros(len(members), bool), np.zeros((len(members), 2))
+    masks = [_mask(local, faces, scale) for faces in members]
+    for chart in sorted(range(len(members)), key=lambda k: -int(masks[k].sum())):
+        best = None
+        for turn in (False, True):
+            mask = np.ascontiguousarray(np.rot90(masks[chart])) if turn else masks[chart]
+            place = _first_free(occupied, mask)
+            if place is not None and (best is None or place[0] + mask.shape[0] < best[0]):
+                best = (place[0] + mask.shape[0], turn, place, mask)
+        if best is None:
+            return None
+        _, turned[chart], (row, column), mask = best
+        occupied[row : row + mask.shape[0], column : column + mask.shape[1]] += mask
+        origin[chart] = column, row
+    return turned, origin
+
+
+def _mask(local: Floats, faces: Ints, scale: float) -> Floats:
+    """Cells a chart needs, with one cell around it."""
+    used, renumbered = np.unique(faces, return_inverse=True)
+    points = local[used] * scale + 1.0
+    width, height = (int(np.ceil(points[:, k].max())) + 1 for k in range(2))
+    fine = rasterize(
+        np.column_stack([points * 2, np.zeros(len(points))]), renumbered.reshape(-1, 3), 2 * height, 2 * width
+    )
+    covered: Pixels = (fine.face >= 0).reshape(height, 2, width, 2).any(axis=(1, 3)).astype(np.uint8)
+    cells = np.floor(points).astype(np.int64)
+    covered[cells[:, 1], cells[:, 0]] = 1
+    return cv2.dilate(covered, np.ones((3, 3), np.uint8)).astype(np.float32)
+
+
+def _first_free(occupied: Floats, mask: Floats) -> tuple[int, int] | None:
+    if mask.shape[0] > CELLS or mask.shape[1] > CELLS:
+        return None
+    overlap = cv2.matchTemplate(occupied, mask, cv2.TM_CCORR)
+    free = np.flatnonzero(overlap.ravel() < 0.5)
+    return divmod(int(free[0]), overlap.shape[1]) if len(free) else None

@@ -1,0 +1,185 @@
+"""The steps of the geometric engine in order (mesh.md part 2): outline, solid, preview, asset, pictures of it."""
+
+import io
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from geometry.cameras import FIVE_VIEWS
+from geometry.export import EXPORTERS
+from geometry.mesh import Floats
+from geometry.render import flat_views, thumbnail, turntable
+from pipelines.base import Pipeline, Progress, Result
+from pipelines.foreground import Cutout, cut_out, read_picture
+from pipelines.relief import files
+from pipelines.relief.asset import (
+    BUDGET,
+    FEWEST_TRIANGLES,
+    PREVIEW_TEXTURE,
+    PREVIEW_TRIANGLES,
+    Asset,
+    Relief,
+    Sculpture,
+)
+from pipelines.relief.colour import back_colours, front_colours, meeting
+from pipelines.relief.fields import TwoFields, photographs, solid_from_views
+from pipelines.relief.params import ReliefParams, View
+from pipelines.relief.shape import solid_from_picture
+from pipelines.relief.views import assign, fit_all, rim
+
+VIEW_SIZE = 768
+MARGIN = 0.06
+FRAMES = 30
+FRAME_MILLISECONDS = 70
+
+
+class ReliefPipeline(Pipeline):
+    """A picture's outline inflated into a closed, textured solid. No learned weights, no accelerator."""
+
+    PLAN: ClassVar[Mapping[str, float]] = {
+        "foreground": 0.08,
+        "solid": 0.2,
+        "preview": 0.05,
+        "mesh": 0.25,
+        "views": 0.2,
+        "turntable": 0.22,
+    }
+
+    def setup(self) -> None:
+        """Compiles the numba kernels, or loads them from their cache, by a run on a small drawing."""
+        with tempfile.TemporaryDirectory() as folder:
+            picture = Image.new("RGBA", (64, 64))
+            ImageDraw.Draw(picture).ellipse((8, 8, 56, 56), fill=(200, 120, 60, 255))
+            path = Path(folder, "warm.png")
+            picture.save(path)
+            self.run([path], ReliefParams(texture_size=256), Path(folder), Progress(lambda step: None, self.PLAN))
+
+    def run(self, images: Sequence[Path], params: ReliefParams, out: Path, progress: Progress) -> Result:
+        clock = _Clock(progress)
+        named, warnings = assign(images, params)
+        with clock("foreground"):
+            cutouts = {view: cut_out(read_picture(path)) for view, path in named.items()}
+            canvases = fit_all(cutouts, canvas_side(params), MARGIN)
+            files.write(out / "stage1_output/input.png", files.png(_input_picture(canvases["front"])))
+        with clock("solid"):
+            sculpture = _sculpture(cutouts, canvases, params)
+            files.write(out / "stage1_output/latent.npz", _latent(sculpture.dense[0]))
+            triangles = int(BUDGET[params.quality] * params.simplify_ratio)
+            sculpture = sculpture.simplified(max(triangles, FEWEST_TRIANGLES))
+        with clock("preview"):
+            preview = sculpture.simplified(PREVIEW_TRIANGLES).asset(PREVIEW_TEXTURE, "fast")
+            files.write(out / "preview.glb", _glb(preview))
+        with clock("mesh"):
+            asset = sculpture.asset(params.texture_size, params.texture_bake_mode)
+            _write_meshes(asset, out)
+        with clock("views"):
+            _write_views(asset, out / "stage1_output", progress)
+        with clock("turntable"):
+            files.write(out / "thumbnail.png", files.png(thumbnail(asset.scene)))
+            frames = _reported(turntable(asset.scene, FRAMES), progress)
+            files.write(out / "turntable.webp", files.animation(frames, FRAME_MILLISECONDS))
+        for cutout in cutouts.values():
+            warnings += cutout.warnings
+        return Result(_facts(cutouts, asset, params), warnings, clock.seconds)
+
+
+class _Clock:
+    """Times the stages and reports their beginning and end."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress = progress
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        self._progress(stage, 0, 1)
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 4)
+        self._progress(stage, 1, 1)
+
+
+def canvas_side(params: ReliefParams) -> int:
+    """Pixels of the square the picture is fitted into: as fine as the texture can show."""
+    return 2048 if params.texture_size >= 2048 else 1024
+
+
+def _sculpture(cutouts: dict[View, Cutout], canvases: dict[View, Floats], params: ReliefParams) -> Sculpture:
+    """The shape by one outline, or by two where a side is shown; a back picture alone gives colour only."""
+    rims = {view: rim(cutouts[view], canvas) for view, canvas in canvases.items()}
+    if "left" in canvases or "right" in canvases:
+        dense = solid_from_views(canvases, params)
+        return TwoFields(dense, photographs(canvases, rims), params.seed, dense)
+    canvas = canvases["front"]
+    solid = solid_from_picture(canvas, params)
+    front = front_colours(canvas, rims["front"])
+    if "back" in canvases:
+        # Seen through the front, the back picture is mirrored.
+        back = front_colours(canvases["back"], rims["back"])[:, ::-1]
+        back = meeting(front, back, canvas[..., 3])
+    else:
+        back = front if params.back == "mirror" else back_colours(front, canvas[..., 3], params.seed)
+    return Relief(solid, front, back, (solid.vertices, solid.faces))
+
+
+def _input_picture(canvas: Floats) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    small: Floats = cv2.resize(canvas, (VIEW_SIZE, VIEW_SIZE), interpolation=cv2.INTER_AREA)
+    small[..., :3] /= np.maximum(small[..., 3:], 1e-3)
+    return (np.clip(small, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _latent(points: Floats) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, coords=files.voxel_rows(points))
+    return stream.getvalue()
+
+
+def _glb(asset: Asset) -> bytes:
+    return EXPORTERS["glb"](asset.scene.mesh, asset.material)
+
+
+def _write_meshes(asset: Asset, out: Path) -> None:
+    data = _glb(asset)
+    files.write(out / "output.glb", data)
+    files.write(out / "stage2_output/output.glb", data)
+    files.write(out / "stage2_output/output_mesh.ply", EXPORTERS["ply"](asset.whole, None))
+
+
+def _write_views(asset: Asset, folder: Path, progress: Progress) -> None:
+    for index, camera in enumerate(FIVE_VIEWS):
+        colour, normal = flat_views(asset.scene, camera, VIEW_SIZE)
+        files.write(folder / f"color_{index}.png", files.png(colour))
+        files.write(folder / f"normal_{index}.png", files.png(normal))
+        progress("views", index + 1, len(FIVE_VIEWS))
+
+
+def _reported(frames: Iterator[Any], progress: Progress) -> Iterator[Any]:
+    for index, frame in enumerate(frames):
+        yield frame
+        progress("turntable", index + 1, FRAMES)
+
+
+def _facts(cutouts: dict[View, Cutout], asset: Asset, params: ReliefParams) -> dict[str, Any]:
+    mesh = asset.scene.mesh
+    residuals = [cutout.residual for cutout in cutouts.values() if cutout.residual is not None]
+    facts: dict[str, Any] = {
+        "engine": "geometric",
+        "learned": False,
+        "matte": "grabcut" if residuals else "alpha",
+        "views": list(cutouts),
+        "vertices": len(mesh.vertices),
+        "triangles": len(mesh.faces),
+        "watertight": asset.whole.is_watertight,
+        "euler_number": asset.whole.euler_number,
+        "texture_size": params.texture_size,
+    }
+    if residuals:
+        facts["matte_residual"] = round(max(residuals), 3)
+    return facts

@@ -1,0 +1,153 @@
+"""Several pictures of one object: the shape meets both outlines, each side has its own colours."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from geometry.inspect import inspect_glb
+from pipelines.base import Progress
+from pipelines.errors import InputError
+from pipelines.relief.params import ReliefParams
+from pipelines.relief.pipeline import ReliefPipeline
+from pipelines.relief.views import assign
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+VIEWS = EXAMPLES / "views"
+
+
+@pytest.fixture(scope="module")
+def toy() -> ModuleType:
+    """examples/toy.py: the duck whose exact solid is known."""
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        spec = importlib.util.spec_from_file_location("toy", EXAMPLES / "toy.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    finally:
+        sys.path.remove(str(EXAMPLES))
+
+
+@pytest.fixture(autouse=True)
+def few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.relief.pipeline.FRAMES", 2)
+
+
+def run(images: list[str], out: Path, **params: object) -> trimesh.Trimesh:
+    pipeline = ReliefPipeline("cpu")
+    views = tuple(images)
+    pipeline.run(
+        [VIEWS / f"{name}.png" for name in images],
+        ReliefParams(**({"views": views, "texture_size": 512, "texture_bake_mode": "fast"} | params)),  # type: ignore[arg-type]
+        out,
+        Progress(lambda step: None, pipeline.PLAN),
+    )
+    report = inspect_glb((out / "output.glb").read_bytes())
+    assert report.sound, report.problems
+    return trimesh.load(out / "stage2_output/output_mesh.ply", process=False)
+
+
+def overlap(mesh: trimesh.Trimesh, toy: ModuleType) -> float:
+    """Intersection over union with the true duck, both brought to one height and middle."""
+    axis = (np.arange(72) + 0.5) / 72 - 0.5
+    z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
+    fine = np.linspace(-0.5, 0.5, 201)
+    solid = toy.occupied(*np.meshgrid(fine, fine, fine, indexing="ij"))
+    lows, highs = zip(
+        *[fine[np.flatnonzero(solid.any(axis=o))[[0, -1]]] for o in ((1, 2), (0, 2), (0, 1))], strict=True
+    )
+    middle, height = (np.array(lows) + highs) / 2, highs[1] - lows[1]
+    bounds = mesh.bounds
+    points = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1) * 1.1
+    own = (points * (bounds[1, 1] - bounds[0, 1])) + bounds.mean(axis=0)
+    true = toy.occupied(*(points * height + middle).T)
+    found = inside(mesh, own)
+    return float((true & found).sum() / (true | found).sum())
+
+
+def inside(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
+    return np.asarray(mesh.contains(points))
+
+
+def test_two_pictures_give_the_true_shape_where_one_cannot(toy: ModuleType, tmp_path: Path) -> None:
+    both = overlap(run(["front", "left"], tmp_path / "two"), toy)
+    single = overlap(run(["front"], tmp_path / "one"), toy)
+    assert both > 0.85
+    assert single < both - 0.1
+
+
+def test_the_side_stands_where_the_camera_stood(tmp_path: Path) -> None:
+    """The beak is in front; as the right picture the same outline would turn it backwards."""
+    beak = {}
+    for name, params in {"left": {}, "right": {"swap_sides": True}}.items():
+        mesh = run(["front", "left"], tmp_path / name, **params)
+        top = mesh.vertices[mesh.vertices[:, 1] > 0.1]
+        beak[name] = top[:, 2].max() + top[:, 2].min()
+    assert beak["left"] > 0.02
+    assert beak["right"] < -0.02
+
+
+def test_a_back_picture_alone_changes_only_colour(tmp_path: Path) -> None:
+    alone, with_back = run(["front"], tmp_path / "one"), run(["front", "back"], tmp_path / "two")
+    assert np.abs(alone.bounds - with_back.bounds).max() < 0.02
+    with Image.open(tmp_path / "two/stage1_output/color_2.png") as image:
+        seen = np.asarray(image).astype(float)
+    with Image.open(VIEWS / "back.png") as image:
+        given = image.convert("RGBA")
+    ground = Image.new("RGBA", given.size, (255, 255, 255, 255))
+    box = np.flatnonzero((seen < 250).any(axis=(1, 2)))[[0, -1]]
+    cropped = Image.alpha_composite(ground, given).crop(given.getbbox())
+    height = int(box[1] - box[0] + 1)
+    wanted = np.asarray(cropped.resize((round(cropped.width * height / cropped.height), height)).convert("RGB")).astype(
+        float
+    )
+    left = 384 - wanted.shape[1] // 2
+    middle = slice(height // 4, 3 * height // 4), slice(wanted.shape[1] // 4, 3 * wanted.shape[1] // 4)
+    part = seen[box[0] : box[1] + 1, left : left + wanted.shape[1]]
+    assert np.abs(part[middle] - wanted[middle]).mean() < 8
+
+
+def test_four_pictures_are_used(tmp_path: Path) -> None:
+    with Image.open(VIEWS / "left.png") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "right.png")
+    pipeline = ReliefPipeline("cpu")
+    images = [VIEWS / "front.png", VIEWS / "back.png", VIEWS / "left.png", tmp_path / "right.png"]
+    result = pipeline.run(
+        images, ReliefParams(texture_size=256), tmp_path / "out", Progress(lambda s: None, pipeline.PLAN)
+    )
+    assert result.facts["views"] == ["front", "back", "left", "right"]
+    assert inspect_glb((tmp_path / "out/output.glb").read_bytes()).sound
+
+
+@pytest.mark.parametrize(
+    ("count", "views", "words"),
+    [
+        (0, (), "no picture"),
+        (2, ("front",), "names 1 sides for 2 pictures"),
+        (2, ("front", "front"), "once only"),
+        (2, ("left", "back"), "one picture must show the front"),
+    ],
+)
+def test_sides_that_do_not_fit_the_pictures_are_refused(count: int, views: tuple[str, ...], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        assign([Path("a.png")] * count, ReliefParams(views=views))  # type: ignore[arg-type]
+
+
+def test_sides_are_named_in_order_and_more_than_four_are_left_out_aloud() -> None:
+    chosen, warnings = assign([Path(f"{k}.png") for k in range(6)], ReliefParams())
+    assert [(name, path.stem) for name, path in chosen.items()] == [
+        ("front", "0"),
+        ("back", "1"),
+        ("left", "2"),
+        ("right", "3"),
+    ]
+    assert "only the first 4" in warnings[0]
+    swapped, _ = assign([Path("a.png"), Path("b.png")], ReliefParams(views=("left", "front"), swap_sides=True))
+    assert [(name, path.stem) for name, path in swapped.items()] == [("front", "b"), ("right", "a")]
