@@ -1,4 +1,4 @@
-"""Which faces belong on one flat sheet: six axes, majority votes, and folded charts taken apart (mesh.md 3.3 a-d)."""
+"""Which faces belong on one flat sheet: six axes, majority votes, and folded charts taken apart."""
 
 import numpy as np
 from scipy import sparse

@@ -1,4 +1,4 @@
-"""Repair: whatever a simplifier left behind becomes a closed, consistently wound mesh again (mesh.md 3.2)."""
+"""Repair: whatever a simplifier left behind becomes a closed, consistently wound mesh again."""
 
 import numpy as np
 from scipy import sparse

@@ -1,4 +1,4 @@
-"""An outline -> how thick the body behind it is (mesh.md 2.3 and 2.4). All lengths are pixels of the given grid.
+"""An outline -> how thick the body behind it is. All lengths are pixels of the given grid.
 
 A `profile` is the squared half depth on the grid; its zero line is the outline, within a fraction of a pixel.
 """

@@ -1,4 +1,4 @@
-"""Charts -> places in a square, none touching another (mesh.md 3.3 e)."""
+"""Charts -> places in a square, none touching another."""
 
 import cv2
 import numpy as np
@@ -9,6 +9,8 @@ from geometry.rasterize import rasterize
 CELLS = 192
 FILL = 0.8  # share of the square the first try wants to cover
 SHRINK = 0.95
+TRIES = 24
+MANY = 600  # charts; more are not worth the search for the tightest place
 
 
 def place_charts(flat: Floats, faces: Ints, owner: Ints, size: int) -> Floats:
@@ -28,20 +30,36 @@ def place_charts(flat: Floats, faces: Ints, owner: Ints, size: int) -> Floats:
     face_owner = owner[faces[:, 0]]
     order = np.argsort(face_owner, kind="stable")
     members = np.split(faces[order], np.cumsum(np.bincount(face_owner, minlength=count))[:-1])
+    high = np.zeros((count, 2))
+    np.maximum.at(high, owner, local)
     scale = CELLS * np.sqrt(FILL / area)
-    while True:
+    for _ in range(TRIES if count <= MANY else 0):
         places = _try(local, members, scale)
         if places is not None:
-            break
+            turned, origin = places
+            cells = local * scale
+            # A quarter turn: (column, row) -> (row, width - column) keeps the chart unmirrored.
+            spun = np.stack([cells[:, 1], np.ceil(high[owner, 0] * scale) - cells[:, 0]], axis=1)
+            return (np.where(turned[owner, None], spun, cells) + origin[owner] + 1.0) * (size / CELLS)
         scale *= SHRINK
-    turned, origin = places
-    cells = local * scale
-    high = np.zeros((count, 2))
-    np.maximum.at(high, owner, cells)
-    # A quarter turn: (column, row) -> (row, width - column) keeps the chart unmirrored.
-    spun = np.stack([cells[:, 1], np.ceil(high[owner, 0]) - cells[:, 0]], axis=1)
-    placed = np.where(turned[owner, None], spun, cells) + origin[owner] + 1.0
-    return placed * (size / CELLS)
+    return _on_shelves(local, owner, high, size, size * np.sqrt(FILL / area))
+
+
+def _on_shelves(local: Floats, owner: Ints, high: Floats, size: int, scale: float) -> Floats:
+    """The charts in rows by height: loose, but quick with thousands of them, and sure to end."""
+    gap = min(1.0, 0.25 * size / np.sqrt(len(high)))
+    order = np.argsort(-high[:, 1], kind="stable")
+    while True:
+        boxes, origin = high * scale + 2 * gap, np.zeros((len(high), 2))
+        column = row = tall = 0.0
+        for chart in order:
+            if column + boxes[chart, 0] > size:
+                column, row, tall = 0.0, row + tall, 0.0
+            origin[chart] = column, row
+            column, tall = column + boxes[chart, 0], max(tall, boxes[chart, 1])
+        if row + tall <= size and boxes[:, 0].max() <= size:
+            return local * scale + origin[owner] + gap
+        scale *= SHRINK
 
 
 def _try(local: Floats, members: list[Ints], scale: float) -> tuple[Mask, Floats] | None:
@@ -72,7 +90,7 @@ def _mask(local: Floats, faces: Ints, scale: float) -> Floats:
     fine = rasterize(
         np.column_stack([points * 2, np.zeros(len(points))]), renumbered.reshape(-1, 3), 2 * height, 2 * width
     )
-    covered: Pixels = (fine.face >= 0).reshape(height, 2, width, 2).any(axis=(1, 3)).astype(np.uint8)
+    covered: Pixels = np.asarray((fine.face >= 0).reshape(height, 2, width, 2).any(axis=(1, 3)), np.uint8)
     cells = np.floor(points).astype(np.int64)
     covered[cells[:, 1], cells[:, 0]] = 1
     return cv2.dilate(covered, np.ones((3, 3), np.uint8)).astype(np.float32)

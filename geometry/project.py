@@ -1,4 +1,4 @@
-"""Pictures taken from known cameras -> colours on the surface (mesh.md 3.4)."""
+"""Pictures taken from known cameras -> colours on the surface."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

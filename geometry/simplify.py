@@ -1,4 +1,4 @@
-"""Fewer triangles for the same solid: quadric collapse, then repair, then proof (mesh.md 3.1)."""
+"""Fewer triangles for the same solid: quadric collapse, then repair, then proof."""
 
 import fast_simplification
 import numpy as np

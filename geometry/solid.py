@@ -1,4 +1,4 @@
-"""Profiles -> the closed surface they bound (mesh.md 2.5 and 2.8), in the unit cube, +Y up, front to +Z."""
+"""Profiles -> the closed surface they bound, in the unit cube, +Y up, front to +Z."""
 
 import cv2
 import numpy as np

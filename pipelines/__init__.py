@@ -25,7 +25,7 @@ PIPELINES: dict[str, Entry] = {
 
 def _resolve(target: str) -> type:
     module, name = target.split(":")
-    return getattr(import_module(module), name)  # type: ignore[no-any-return]
+    return getattr(import_module(module), name)
 
 
 def entry(name: str) -> Entry:

@@ -1,4 +1,4 @@
-"""Picture file -> RGBA pixels -> the object cut out -> a square canvas (mesh.md 2.1, 2.2), for every pipeline."""
+"""Picture file -> RGBA pixels -> the object cut out -> a square canvas, for every pipeline."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

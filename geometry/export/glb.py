@@ -1,4 +1,4 @@
-"""Binary glTF 2.0, written directly: header, JSON, BIN (mesh.md 3.5 and 5)."""
+"""Binary glTF 2.0, written directly: header, JSON, BIN."""
 
 import json
 import struct

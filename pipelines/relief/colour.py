@@ -1,4 +1,4 @@
-"""Colours of the side one sees and of the side one does not (mesh.md 2.6)."""
+"""Colours of the side one sees and of the side one does not."""
 
 import cv2
 import numpy as np

@@ -1,7 +1,6 @@
-"""The steps of the geometric engine in order (mesh.md part 2): outline, solid, preview, asset, pictures of it."""
+"""The steps of the geometric engine in order: outline, solid, preview, asset, pictures of it."""
 
 import io
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
 
 from geometry.cameras import FIVE_VIEWS
 from geometry.export import EXPORTERS
@@ -53,13 +51,13 @@ class ReliefPipeline(Pipeline):
     }
 
     def setup(self) -> None:
-        """Compiles the numba kernels, or loads them from their cache, by a run on a small drawing."""
-        with tempfile.TemporaryDirectory() as folder:
-            picture = Image.new("RGBA", (64, 64))
-            ImageDraw.Draw(picture).ellipse((8, 8, 56, 56), fill=(200, 120, 60, 255))
-            path = Path(folder, "warm.png")
-            picture.save(path)
-            self.run([path], ReliefParams(texture_size=256), Path(folder), Progress(lambda step: None, self.PLAN))
+        """Compiles the numba kernels, or loads them from their cache, by making a small disc."""
+        params = ReliefParams(texture_size=64)
+        cutouts: dict[View, Cutout] = {"front": cut_out(_disc())}
+        sculpture = _sculpture(cutouts, fit_all(cutouts, canvas_side(params), MARGIN), params)
+        asset = sculpture.simplified(FEWEST_TRIANGLES).asset(params.texture_size, "pbr")
+        flat_views(asset.scene, FIVE_VIEWS[0], params.texture_size)
+        next(turntable(asset.scene, 1, params.texture_size))
 
     def run(self, images: Sequence[Path], params: ReliefParams, out: Path, progress: Progress) -> Result:
         clock = _Clock(progress)
@@ -88,6 +86,13 @@ class ReliefPipeline(Pipeline):
         for cutout in cutouts.values():
             warnings += cutout.warnings
         return Result(_facts(cutouts, asset, params), warnings, clock.seconds)
+
+
+def _disc() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    rows, columns = np.ogrid[:64, :64]
+    picture = np.full((64, 64, 4), 200, np.uint8)
+    picture[..., 3] = 255 * (np.hypot(rows - 32, columns - 32) < 24)
+    return picture
 
 
 class _Clock:

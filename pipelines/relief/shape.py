@@ -1,4 +1,4 @@
-"""One cut-out picture -> a closed solid with relief (mesh.md 2.2 to 2.5)."""
+"""One cut-out picture -> a closed solid with relief."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which picture shows which side, and all of them at one scale (mesh.md 2.8)."""
+"""Which picture shows which side, and all of them at one scale."""
 
 from collections.abc import Sequence
 from pathlib import Path
