@@ -37,6 +37,7 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
         app,
         origins=list(settings.cors_origins),
         send_wildcard=wildcard,
+        always_send=False,
         expose_headers=["Content-Range", "ETag", "Retry-After"],
     )
     if settings.api_keys:

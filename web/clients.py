@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import ipaddress
+from functools import lru_cache
 
 from flask import Request
 
@@ -26,6 +27,7 @@ def client_of(request: Request, settings: Settings) -> str:
     return next((canonical(address) for address in (seen, behind) if _is_ip(address)), LOCAL)
 
 
+@lru_cache(maxsize=4096)
 def _is_ip(address: str) -> bool:
     try:
         ipaddress.ip_address(_bare(address))
@@ -41,6 +43,7 @@ def _bare(address: str) -> str:
     return address.strip("[]").partition("%")[0]
 
 
+@lru_cache(maxsize=4096)
 def canonical(address: str) -> str:
     """An IP in its one spelling: IPv4 dotted, also when mapped into IPv6; IPv6 in full with dashes. Else the text."""
     try:

@@ -58,6 +58,11 @@ def solid_from_views(canvases: dict[View, Floats], params: ReliefParams) -> tupl
     return vertices, faces
 
 
+def _mean(alphas: list[Floats]) -> Floats:
+    """One outline from one or two; where two disagree the first is right, as one half would be neither in nor out."""
+    return alphas[0] if len(alphas) == 1 else 0.6 * alphas[0] + 0.4 * alphas[1]
+
+
 def _normalised(alpha: Floats) -> Floats:
     return solid.row_normalised(halved(inflate.profile(coverage(alpha))))
 
