@@ -53,6 +53,11 @@ def hidden_parts(vertices: Floats, faces: Ints, rays: int = 32) -> Mask:
     return mean[part] < 0.08
 
 
+def count_parts(faces: Ints) -> int:
+    """How many connected parts there are."""
+    return int(_parts(faces, int(faces.max(initial=-1)) + 1).max(initial=-1)) + 1
+
+
 def _parts(faces: Ints, count: int) -> Ints:
     """(F,) number of the connected part of each face: mesh.face_components by scipy, several times faster."""
     start, end = directed_edges(faces).T

@@ -3,7 +3,7 @@
 import fast_simplification
 import numpy as np
 
-from geometry.cleanup import close
+from geometry.cleanup import close, count_parts
 from geometry.mesh import Floats, Ints, compact, euler_number, is_closed, signed_volume
 
 SPONGE = 300  # Euler numbers further from zero belong to noise, not to things
@@ -17,14 +17,19 @@ def simplify(vertices: Floats, faces: Ints, target: int) -> tuple[Floats, Ints]:
     more holes than anyone could count may lose some of them instead.
     """
     points, triangles = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
-    euler, volume = euler_number(triangles), signed_volume(points, triangles)
+    wanted, volume = _topology(triangles), signed_volume(points, triangles)
     budget = float(target)
     while budget < len(triangles):
         fewer = fast_simplification.simplify(points, triangles, target_count=int(budget), agg=AGGRESSION)
         small_points, small_triangles = close(*fewer)
         kept = signed_volume(small_points, small_triangles)
         if is_closed(small_triangles) and abs(kept - volume) < 0.1 * abs(volume):
-            if euler_number(small_triangles) == euler or abs(euler) > SPONGE:
+            if _topology(small_triangles) == wanted or abs(wanted[0]) > SPONGE:
                 return small_points, small_triangles
         budget *= 1.6
     return compact(points, triangles)
+
+
+def _topology(faces: Ints) -> tuple[int, int]:
+    """Euler number and parts: a lost hole and a new bubble would cancel in the first alone."""
+    return euler_number(faces), count_parts(faces)

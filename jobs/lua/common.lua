@@ -66,7 +66,7 @@ local function look(which)
   local values = redis.call('HGETALL', key)
   if #values == 0 then return false end
   local about = redis.call('HMGET', key, 'status', 'queue', 'pipeline')
-  local rank = about[1] == 'queued' and redis.call('ZRANK', P .. 'waiting:' .. about[2], which)
-  local usual = redis.call('HGET', P .. 'usual', about[3]) or ''
+  local rank = about[1] == 'queued' and about[2] and redis.call('ZRANK', P .. 'waiting:' .. about[2], which)
+  local usual = about[3] and redis.call('HGET', P .. 'usual', about[3]) or ''
   return {values, rank and rank + 1 or 0, stamp(now()), usual}
 end

@@ -46,7 +46,7 @@ def solid_from_views(canvases: dict[View, Floats], params: ReliefParams) -> tupl
     front = [alphas["front"]] + [alpha[:, ::-1] for view, alpha in alphas.items() if view == "back"]
     # The columns of the side's outline run along z; the camera at +X sees z grow to the left.
     side = [alpha[:, ::-1] if view == "left" else alpha for view, alpha in alphas.items() if view in ("left", "right")]
-    front_share, side_share = (_normalised(np.mean(pictures, axis=0)) for pictures in (front, side))
+    front_share, side_share = (_normalised(_mean(pictures)) for pictures in (front, side))
     vertices, faces = solid.two_fields(front_share, _without_gaps(side_share))
     if len(faces) == 0:
         raise InputError("the outlines of the front and of the side do not meet; send pictures of one object")

@@ -64,3 +64,12 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         found.max_active = 5
     assert isinstance(found, Settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DEVICES", "gpu0"), ("RETENTION_HOURS", "inf"), ("RETENTION_HOURS", "nan"), ("LEASE_S", "0.1")],
+)
+def test_values_that_would_break_later_are_refused_now(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"MAQUETTE_{name}"):
+        load_settings({f"MAQUETTE_{name}": value}, tmp_path)

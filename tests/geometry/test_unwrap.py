@@ -68,3 +68,19 @@ def test_the_back_sheet_is_mirrored_so_that_it_reads_right_from_behind() -> None
     assert front[0, 0] < front[1, 0]
     assert back[0, 0] > back[1, 0]
     assert front[0, 1] == back[0, 1] < 256
+
+
+def test_a_thousand_charts_still_find_a_place_each() -> None:
+    balls = [
+        trimesh.creation.icosphere(0, 0.01).apply_translation([0.04 * k, 0.04 * j, 0])
+        for k in range(12)
+        for j in range(12)
+    ]
+    cloud = trimesh.util.concatenate(balls)
+    vertices, faces = cloud.vertices.astype(np.float32), cloud.faces.astype(np.int32)
+    cut = unwrap_six_axes(vertices, faces, 512)
+    assert cut.chart.max() > 700
+    assert (areas(cut, 512) > 0).all()
+    assert ((cut.uv >= 0) & (cut.uv <= 1)).all()
+    fine = rasterize_uv(cut.uv, cut.faces, 4096)
+    assert abs((fine.face >= 0).sum() - areas(cut, 4096).sum()) < 0.02 * areas(cut, 4096).sum()

@@ -1,16 +1,20 @@
 """Submitting, looking and cancelling, on a real Redis."""
 
+import os
+import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.errors import JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
+from configs.settings import load_settings
+from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
 from jobs.fleet import Fleet
 from jobs.queue import Input, JobQueue, rq_queue
 from jobs.records import JobRequest, JobStatus
-from jobs.server import connect
+from jobs.server import connect, serving
 from jobs.transitions import Transitions
 from storage import Storage, open_storage
 
@@ -169,3 +173,51 @@ def test_the_estimate_follows_what_such_jobs_took(queue: JobQueue, transitions: 
 def test_storage_that_is_not_configured_is_refused() -> None:
     with pytest.raises(Exception, match="scheme must be one of file"):
         open_storage("ftp://somewhere")
+
+
+def test_a_key_whose_job_was_removed_brings_no_second_one(queue: JobQueue, redis: Any) -> None:
+    record = queue.submit(request(idempotency_key="k"), PICTURES, "cpu").record
+    key = "maquette:client:10.0.0.1:idempotency:k"
+    assert redis.ttl(key) == -1, "as long as the job waits, so does its key"
+    queue.cancel(record.id, "10.0.0.1")
+    assert 0 < redis.ttl(key) <= 24 * 3600 + 1
+    queue.delete(queue.get(record.id))
+    with pytest.raises(JobGone, match=record.id):
+        queue.submit(request(idempotency_key="k"), PICTURES, "cpu")
+    assert queue.counts("10.0.0.1").waiting == 0
+
+
+def test_a_redis_that_takes_no_writes_is_said_so(queue: JobQueue, redis: Any) -> None:
+    redis.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(RedisUnavailable, match="takes no writes"):
+            queue.submit(request(), PICTURES, "cpu")
+    finally:
+        redis.config_set("maxmemory", "0")
+    queue.submit(request(), PICTURES, "cpu")
+
+
+def test_a_redis_that_hangs_takes_no_thread_for_long(settings: Any, tmp_path: Path, storage: Storage) -> None:
+    with serving(load_settings({"MAQUETTE_DATA_DIR": str(tmp_path / "hanging")})) as url:
+        pid = int(connect(url).info("server")["process_id"])
+        lonely = JobQueue(url, storage, settings)
+        assert lonely.ping()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            for _ in range(20):
+                with pytest.raises(RedisUnavailable):
+                    lonely.ping()
+            assert time.monotonic() - started < 5, "one call waits, the others are told at once"
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_a_submit_without_a_chance_is_told_before_costly_work(queue: JobQueue) -> None:
+    queue.admit("10.0.0.1", "probe")
+    for _ in range(10):
+        queue.submit(request(), PICTURES, "cpu")
+    with pytest.raises(TooManyJobs):
+        queue.admit("10.0.0.1", "probe")
+    with pytest.raises(NoWorker, match="MAQUETTE_PIPELINES=magic"):
+        queue.admit("10.0.0.2", "magic")

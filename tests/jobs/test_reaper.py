@@ -1,5 +1,6 @@
 """What the dead leave behind is put right: jobs, ids that RQ lost, files past their time."""
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -178,3 +179,23 @@ def test_files_without_a_record_are_swept_after_an_hour(
 @pytest.fixture
 def environ(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     return {"MAQUETTE_DATA_DIR": str(tmp_path / "data"), "MAQUETTE_LEASE_S": "3", **getattr(request, "param", {})}
+
+
+def test_one_bad_record_keeps_the_reaper_from_nothing(
+    reaper: Reaper, queue: JobQueue, transitions: Transitions, redis: Any, rq: Any
+) -> None:
+    redis.hset("maquette:job:bad", mapping={"id": "bad", "status": "complete", "client": "c", "queue": "cpu"})
+    redis.zadd("maquette:ended", {"bad": 1})
+    redis.sadd("maquette:trim", "c")
+    job = submit(queue)
+    take(rq, transitions, "a", lease_s=0.01)
+    time.sleep(0.05)
+    reaper.once()
+    assert queue.get(job).status is JobStatus.QUEUED
+    assert redis.zscore("maquette:ended", "bad") is None, "it is not met again"
+
+
+def test_what_a_newer_worker_says_besides_is_passed_over(queue: JobQueue, redis: Any) -> None:
+    told = json.loads(redis.get("maquette:worker:w1"))
+    redis.set("maquette:worker:w1", json.dumps({**told, "temperature": 61}))
+    assert [worker.name for worker in Fleet(redis).workers()] == ["w1"]

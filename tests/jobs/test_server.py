@@ -139,3 +139,28 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
 def test_there_is_a_server_program_here() -> None:
     answer = subprocess.run([find_server(), "--version"], capture_output=True, text=True, check=True)
     assert "v=" in answer.stdout
+
+
+def test_one_redis_serves_one_storage(tmp_path: Path) -> None:
+    with serving(load_settings({"MAQUETTE_DATA_DIR": str(tmp_path / "a")})) as url:
+        same = {"MAQUETTE_REDIS_URL": url, "MAQUETTE_DATA_DIR": str(tmp_path / "a")}
+        with serving(load_settings(same)):
+            pass
+        other = {"MAQUETTE_REDIS_URL": url, "MAQUETTE_DATA_DIR": str(tmp_path / "b")}
+        with pytest.raises(UnsafeRedis, match="already serves a storage other than.*MAQUETTE_STORAGE"):
+            with serving(load_settings(other)):
+                pass
+
+
+@pytest.mark.parametrize("name", ["with space", "per%cent", "hash#mark", "quest?ion", "ünïcode"])
+def test_a_folder_with_an_odd_name_works(tmp_path: Path, name: str) -> None:
+    with serving(load_settings({"MAQUETTE_DATA_DIR": str(tmp_path / name)})) as url:
+        assert connect(url).ping()
+    assert (tmp_path / name / "storage.id").exists()
+
+
+def test_a_folder_one_cannot_write_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnsafeRedis, match="MAQUETTE_DATA_DIR is .*file.*cannot write there"):
+        with serving(load_settings({"MAQUETTE_DATA_DIR": str(tmp_path / "file" / "data")})):
+            pass

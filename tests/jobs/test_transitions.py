@@ -174,3 +174,17 @@ def test_any_order_of_transitions_keeps_the_books_straight(
     run_state_machine_as_test(
         Life, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=checks)
     )
+
+
+def test_a_worker_that_does_not_offer_the_pipeline_does_not_get_the_job(
+    job: str, transitions: Transitions, queue: JobQueue
+) -> None:
+    assert transitions.claim(job, "a", "w1", 60, ["relief"]) == "elsewhere"
+    assert queue.get(job).status is JobStatus.QUEUED and queue.get(job).attempts == 0
+    assert transitions.claim(job, "a", "w1", 60, ["relief", "probe"]) is not None
+
+
+def test_one_dead_worker_does_not_cost_the_living_their_jobs(job: str, transitions: Transitions) -> None:
+    transitions.claim(job, "a", "w1", 0.01)
+    time.sleep(0.05)  # Redis was away: the lease lapsed, but w1 lives
+    assert transitions.expire(job, 3, "crashed", "gone", dead_worker="w2") == "alive"

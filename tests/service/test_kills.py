@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from jobs.server import connect
 from maquette_client import Job, MaquetteClient, MaquetteError
-from maquette_client.service import LocalService
+from maquette_client.service import ROOT, LocalService
 from tests.conftest import PLUGIN
 
 pytestmark = pytest.mark.service
@@ -169,3 +171,37 @@ def test_told_to_stop_a_worker_gives_its_job_back_uncounted(tmp_path: Path, pict
         found = ended(again.client(), job)
         check_output(again, again.client(), found, 6)
         assert found.told["attempts"] == 1
+
+
+def test_kill_9_of_the_outermost_process_takes_all_of_them_with_it(tmp_path: Path, picture: Path) -> None:
+    service = LocalService(tmp_path / "data", SETTINGS).start()
+    job = running(service.client(), picture, seconds=5, seed=8)
+    (outermost,) = service.pids("api.py")
+    os.kill(outermost, signal.SIGKILL)
+    service.stop()
+    until(lambda: all(pid in service.pids("redis") for pid in service.processes()))
+    with LocalService(tmp_path / "data", SETTINGS) as again:  # and takes over the Redis that stayed
+        check_output(again, again.client(), ended(again.client(), job), 8)
+    assert again.processes() == []
+
+
+@pytest.mark.parametrize("delay_s", [0.05, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path, signum: signal.Signals, delay_s: float) -> None:
+    env = {**os.environ, **SETTINGS, "MAQUETTE_DATA_DIR": str(tmp_path / "data"), "MAQUETTE_BIND": "127.0.0.1:0"}
+    process = subprocess.Popen([sys.executable, str(ROOT / "api.py"), "--production"], env=env, stderr=subprocess.PIPE)
+    time.sleep(delay_s)
+    process.send_signal(signum)
+    process.communicate(timeout=20)
+    assert LocalService(tmp_path / "data").processes() == []
+
+
+def test_an_address_that_cannot_be_used_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    for address in ("127.0.0.1:99999", "abc", "203.0.113.1:80"):
+        env = {**os.environ, **SETTINGS, "MAQUETTE_DATA_DIR": str(tmp_path / "data"), "MAQUETTE_BIND": address}
+        answer = subprocess.run(
+            [sys.executable, str(ROOT / "api.py")], env=env, capture_output=True, text=True, timeout=60
+        )
+        assert answer.returncode == 1 and repr(address) in answer.stderr and "MAQUETTE_BIND" in answer.stderr
+        assert "Traceback" not in answer.stderr
+    assert LocalService(tmp_path / "data").processes() == []

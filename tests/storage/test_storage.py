@@ -129,3 +129,33 @@ def test_scratch_folders_are_swept_by_age(storage: Storage) -> None:
     os.utime(old, (1, 1))
     storage.sweep_scratch(60)
     assert not old.exists() and young.is_dir()
+
+
+def test_puts_and_deletes_do_not_get_in_each_others_way(storage: Storage) -> None:
+    failures: list[BaseException] = []
+
+    def work(name: int) -> None:
+        try:
+            for number in range(200):
+                storage.put(f"inputs/{name}x{number}/00.png", b"x")
+                storage.delete(f"inputs/{name}x{number}")
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=[name]) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_storage_knows_itself(storage: Storage, tmp_path: Path) -> None:
+    names = {storage.identity() for _ in range(3)}
+    assert len(names) == 1 and len(names.pop()) == 32
+
+
+def test_the_scratch_of_one_job_is_cleared_alone(storage: Storage) -> None:
+    mine, other = storage.scratch("mine"), storage.scratch("other")
+    storage.clear_scratch("mine")
+    assert not mine.exists() and other.exists()

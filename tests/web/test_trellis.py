@@ -167,6 +167,11 @@ def test_an_address_inside_the_house_is_not_fetched(client: FlaskClient, url: st
     assert "image_url" in error(client.post("/image_to_3d", data={"image_url": url}), 400)
 
 
+def test_addresses_are_counted_before_any_is_fetched(client: FlaskClient) -> None:
+    answer = client.post("/image_to_3d", json={"image_url": ["http://127.0.0.1/a.png"] * 500})
+    assert "given 500 times" in error(answer, 400)
+
+
 def test_an_idempotency_key_brings_the_same_job(client: FlaskClient, png: bytes) -> None:
     headers = {"Idempotency-Key": "order 66 — ✓".encode().decode("latin-1")}
     first, again = (

@@ -123,7 +123,19 @@ def test_four_pictures_are_used(tmp_path: Path) -> None:
         images, ReliefParams(texture_size=256), tmp_path / "out", Progress(lambda s: None, pipeline.PLAN)
     )
     assert result.facts["views"] == ["front", "back", "left", "right"]
+    assert result.warnings == []
     assert inspect_glb((tmp_path / "out/output.glb").read_bytes()).sound
+
+
+def test_pictures_that_disagree_leave_one_clean_shape(tmp_path: Path) -> None:
+    """The same lopsided apple from all four sides: the leaf is where the front shows it, in one piece."""
+    pipeline = ReliefPipeline("cpu")
+    images = [EXAMPLES / "apple.jpg"] * 4
+    params = ReliefParams(texture_size=256, texture_bake_mode="fast")
+    pipeline.run(images, params, tmp_path, Progress(lambda s: None, pipeline.PLAN))
+    report = inspect_glb((tmp_path / "output.glb").read_bytes())
+    assert report.sound, report.problems
+    assert set(report.euler_numbers) == {2} and len(report.euler_numbers) <= 2
 
 
 @pytest.mark.parametrize(
