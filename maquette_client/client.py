@@ -146,6 +146,11 @@ class MaquetteClient:
             raise
         return True
 
+    def workers(self) -> list[dict[str, Any]]:
+        """The devices and what their workers do."""
+        listed: list[dict[str, Any]] = self._call("GET", "workers").json()["workers"]
+        return listed
+
     def _call(self, method: str, path: str, **more: Any) -> requests.Response:
         try:
             answer = self._session.request(method, urljoin(self._url, path), timeout=self._timeout_s, **more)

@@ -43,7 +43,7 @@ class LocalService:
         return [pid for pid in self.processes() if part.encode() in _proc(pid, "cmdline")]
 
     def start(self, ready_s: float = 120) -> "LocalService":
-        """Starts everything and waits until a submit would be accepted.
+        """Starts everything and waits until a worker has its pipelines loaded.
 
         Raises:
             RuntimeError: it ended, or was not ready in time; the message holds its last words.
@@ -66,8 +66,10 @@ class LocalService:
         raise RuntimeError(f"the service did not start; its log ends with:\n{self.log.read_text()[-2000:]}")
 
     def _ready(self) -> bool:
+        client = MaquetteClient(self.url)
         try:
-            return MaquetteClient(self.url).ready()
+            # A submit would be accepted before, and then wait for the device process to load.
+            return client.ready() and any(worker["state"] != "starting" for worker in client.workers())
         except MaquetteError as error:
             return error.code == "api_key_required"  # it is up; who asks next has a key
 

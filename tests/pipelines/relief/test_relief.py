@@ -87,8 +87,9 @@ def picture_of(path: Path) -> np.ndarray:
 
 @pytest.fixture
 def few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests that look at the mesh alone."""
+    """Fewer and smaller pictures, for tests that look at the mesh."""
     monkeypatch.setattr("pipelines.relief.pipeline.FRAMES", 2)
+    monkeypatch.setattr("pipelines.relief.pipeline.VIEW_SIZE", 128)
 
 
 def small_drawing(path: Path, size: int = 128) -> Path:

@@ -2,6 +2,8 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -13,12 +15,13 @@ from PIL import Image
 from geometry.inspect import inspect_glb
 from pipelines.base import Progress
 from pipelines.errors import InputError
-from pipelines.relief.params import ReliefParams
+from pipelines.relief.params import ReliefParams, View
 from pipelines.relief.pipeline import ReliefPipeline
 from pipelines.relief.views import assign
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 VIEWS = EXAMPLES / "views"
+Run = Callable[..., tuple[Path, trimesh.Trimesh]]
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +43,20 @@ def few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.relief.pipeline.FRAMES", 2)
 
 
-def run(images: list[str], out: Path, **params: object) -> trimesh.Trimesh:
-    pipeline = ReliefPipeline("cpu")
-    views = tuple(images)
-    pipeline.run(
-        [VIEWS / f"{name}.png" for name in images],
-        ReliefParams(**({"views": views, "texture_size": 512, "texture_bake_mode": "fast"} | params)),  # type: ignore[arg-type]
-        out,
-        Progress(lambda step: None, pipeline.PLAN),
-    )
-    report = inspect_glb((out / "output.glb").read_bytes())
-    assert report.sound, report.problems
-    return trimesh.load(out / "stage2_output/output_mesh.ply", process=False)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The folder and the closed mesh of the named views; each combination is made once."""
+
+    @cache
+    def make(*names: View, swap_sides: bool = False) -> tuple[Path, trimesh.Trimesh]:
+        pipeline, out = ReliefPipeline("cpu"), tmp_path_factory.mktemp("views")
+        params = ReliefParams(views=names, swap_sides=swap_sides, texture_size=512, texture_bake_mode="fast")
+        pipeline.run([VIEWS / f"{name}.png" for name in names], params, out, Progress(lambda s: None, pipeline.PLAN))
+        report = inspect_glb((out / "output.glb").read_bytes())
+        assert report.sound, report.problems
+        return out, trimesh.load(out / "stage2_output/output_mesh.ply", process=False)
+
+    return make
 
 
 def overlap(mesh: trimesh.Trimesh, toy: ModuleType) -> float:
@@ -76,28 +81,27 @@ def inside(mesh: trimesh.Trimesh, points: np.ndarray) -> np.ndarray:
     return np.asarray(mesh.contains(points))
 
 
-def test_two_pictures_give_the_true_shape_where_one_cannot(toy: ModuleType, tmp_path: Path) -> None:
-    both = overlap(run(["front", "left"], tmp_path / "two"), toy)
-    single = overlap(run(["front"], tmp_path / "one"), toy)
+def test_two_pictures_give_the_true_shape_where_one_cannot(toy: ModuleType, run: Run) -> None:
+    both, single = overlap(run("front", "left")[1], toy), overlap(run("front")[1], toy)
     assert both > 0.85
     assert single < both - 0.1
 
 
-def test_the_side_stands_where_the_camera_stood(tmp_path: Path) -> None:
+def test_the_side_stands_where_the_camera_stood(run: Run) -> None:
     """The beak is in front; as the right picture the same outline would turn it backwards."""
     beak = {}
-    for name, params in {"left": {}, "right": {"swap_sides": True}}.items():
-        mesh = run(["front", "left"], tmp_path / name, **params)
-        top = mesh.vertices[mesh.vertices[:, 1] > 0.1]
-        beak[name] = top[:, 2].max() + top[:, 2].min()
-    assert beak["left"] > 0.02
-    assert beak["right"] < -0.02
+    for swapped in (False, True):
+        vertices = run("front", "left", swap_sides=swapped)[1].vertices
+        top = vertices[vertices[:, 1] > 0.1]
+        beak[swapped] = top[:, 2].max() + top[:, 2].min()
+    assert beak[False] > 0.02
+    assert beak[True] < -0.02
 
 
-def test_a_back_picture_alone_changes_only_colour(tmp_path: Path) -> None:
-    alone, with_back = run(["front"], tmp_path / "one"), run(["front", "back"], tmp_path / "two")
+def test_a_back_picture_alone_changes_only_colour(run: Run) -> None:
+    (_, alone), (folder, with_back) = run("front"), run("front", "back")
     assert np.abs(alone.bounds - with_back.bounds).max() < 0.02
-    with Image.open(tmp_path / "two/stage1_output/color_2.png") as image:
+    with Image.open(folder / "stage1_output/color_2.png") as image:
         seen = np.asarray(image).astype(float)
     with Image.open(VIEWS / "back.png") as image:
         given = image.convert("RGBA")
