@@ -199,11 +199,12 @@ class JobQueue:
         return self._view(answer)
 
     def _enqueue(self, job_id: str, request: JobRequest, lane: str, stored: list[str]) -> tuple[str, Any]:
-        """The accept script and RQ's push in one transaction; a refused job's id is dropped by the worker."""
+        """The accept script and RQ's push in one round trip. They need no transaction: should only the first arrive, the
+        reaper makes up for the second; an id pushed for a refused job is dropped by the worker."""
         flat = [part for pair in request.fields(stored).items() for part in pair]
         ttl = int(self._settings.retention_hours * 3600) + 1
         limits = (self._settings.max_active, request.idempotency_key, ttl)
-        with self._raw.pipeline(transaction=True) as pipe:
+        with self._raw.pipeline(transaction=False) as pipe:
             pipe.eval(self._accept, 0, PREFIX, job_id, request.client, lane, *limits, *flat)
             rq_push(self._queues[lane], job_id, pipe)
             word, answer = _text(pipe.execute()[0])
