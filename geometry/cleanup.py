@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from geometry.mesh import Floats, Ints, Mask, compact, directed_edges, edge_keys, face_normals, is_closed
+from geometry.mesh import Floats, Ints, compact, directed_edges, edge_keys, face_normals, is_closed
 
 ROUNDS = 8
 TINY_PART = 1e-3  # share of the whole area below which a part is dust
@@ -29,30 +29,6 @@ def drop_small_parts(vertices: Floats, faces: Ints, share: float = TINY_PART) ->
     return compact(vertices, faces[(area >= share * area.sum())[part]])
 
 
-def hidden_parts(vertices: Floats, faces: Ints, rays: int = 32) -> Mask:
-    """(F,) True on faces of parts that can hardly be seen from outside, such as a shell within a shell.
-
-    Raises:
-        ImportError: embreex is not installed (it comes with the required set).
-    """
-    from trimesh import Trimesh
-    from trimesh.ray.ray_pyembree import RayMeshIntersector
-
-    part = _parts(faces, len(vertices))
-    if part.max(initial=0) == 0:
-        return np.zeros(len(faces), bool)
-    normal = face_normals(vertices, faces)
-    normal /= np.maximum(np.sqrt((normal**2).sum(axis=1, keepdims=True)), 1e-20)
-    centre = vertices[faces].astype(np.float64).mean(axis=1) + 1e-4 * normal
-    caster = RayMeshIntersector(Trimesh(vertices, faces, process=False))
-    seen = np.zeros(len(faces))
-    for direction in _fibonacci(rays):
-        outward = np.where((normal * direction).sum(axis=1, keepdims=True) < 0, -direction, direction)
-        seen += ~caster.intersects_any(centre, outward)  # type: ignore[no-untyped-call]
-    mean = np.bincount(part, seen / rays) / np.bincount(part)
-    return mean[part] < 0.08
-
-
 def count_parts(faces: Ints) -> int:
     """How many connected parts there are."""
     return int(_parts(faces, int(faces.max(initial=-1)) + 1).max(initial=-1)) + 1
@@ -64,13 +40,6 @@ def _parts(faces: Ints, count: int) -> Ints:
     graph = sparse.coo_matrix((np.ones(len(start), bool), (start, end)), (count, count))
     label = csgraph.connected_components(graph, directed=False)[1][faces[:, 0]]
     return np.unique(label, return_inverse=True)[1].astype(np.int64)
-
-
-def _fibonacci(count: int) -> Floats:
-    height = 1 - (2 * np.arange(count) + 1) / count
-    angle = np.pi * (3 - 5**0.5) * np.arange(count)
-    radius = np.sqrt(1 - height**2)
-    return np.stack([radius * np.cos(angle), height, radius * np.sin(angle)], axis=1)
 
 
 def _without_degenerate(faces: Ints) -> Ints:

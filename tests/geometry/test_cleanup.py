@@ -47,16 +47,6 @@ def test_dust_is_dropped_and_real_parts_stay() -> None:
     assert len(faces) == len(parts[0].faces) + len(parts[1].faces)
 
 
-def test_a_ball_within_a_ball_is_hidden_and_one_beside_it_is_not() -> None:
-    outer, inner, beside = (trimesh.creation.icosphere(3, radius) for radius in (1.0, 0.5, 0.5))
-    beside.apply_translation([2, 0, 0])
-    whole = trimesh.util.concatenate([outer, inner, beside])
-    hidden = cleanup.hidden_parts(whole.vertices, whole.faces)
-    assert not hidden[: len(outer.faces)].any()
-    assert hidden[len(outer.faces) : -len(beside.faces)].all()
-    assert not hidden[-len(beside.faces) :].any()
-
-
 def test_simplifying_keeps_holes_volume_and_closedness() -> None:
     torus = trimesh.creation.torus(1, 0.35, major_sections=200, minor_sections=100)
     for target in (8000, 800):
