@@ -99,9 +99,6 @@ class Canvas:
         mixed = np.clip(shaded, 0, 1) * share + below[..., :3] * below[..., 3:] * (1 - share)
         self.pixels[box] = np.dstack([mixed / np.maximum(alpha, 1e-6), alpha])
 
-    def erase(self, mask: Mask) -> None:
-        self.pixels[..., 3] *= 1 - mask
-
     def shadow(self, mask: Mask, dx: float, dy: float, soft: float, strength: float) -> None:
         """Darkens what is there where a shape above it stands in the light."""
         moved = np.roll(mask, (round(dy * self.side), round(dx * self.side)), (0, 1))

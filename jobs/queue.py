@@ -199,8 +199,8 @@ class JobQueue:
         return self._view(answer)
 
     def _enqueue(self, job_id: str, request: JobRequest, lane: str, stored: list[str]) -> tuple[str, Any]:
-        """The accept script and RQ's push in one round trip. They need no transaction: should only the first arrive, the
-        reaper makes up for the second; an id pushed for a refused job is dropped by the worker."""
+        """The accept script and RQ's push in one round trip. They need no transaction: should only the first arrive,
+        the reaper makes up for the second; an id pushed for a refused job is dropped by the worker."""
         flat = [part for pair in request.fields(stored).items() for part in pair]
         ttl = int(self._settings.retention_hours * 3600) + 1
         limits = (self._settings.max_active, request.idempotency_key, ttl)
@@ -284,11 +284,6 @@ class JobQueue:
         self._storage.delete(keys.output_folder(record.client, record.id))
         self._storage.delete(keys.input_folder(record.id))
         self._transitions.forget(record.id)
-
-    @_translated
-    def totals(self) -> dict[str, int]:
-        """How many jobs have ended in each way since this Redis was new."""
-        return {name: int(count) for name, count in self._redis.hgetall(PREFIX + "totals").items()}
 
 
 def _text(answer: Any) -> Any:

@@ -33,7 +33,6 @@ local function conclude(from, to, kind, message)
   if message ~= '' then redis.call('HSET', job, 'error', message, 'error_kind', kind) end
   redis.call('ZADD', P .. 'ended', stamp(t), id)
   redis.call('SADD', P .. 'trim', client)
-  redis.call('HINCRBY', P .. 'totals', to, 1)
   if get('idempotency_key') then redis.call('EXPIRE', get('idempotency_key'), get('idempotency_ttl')) end
 end
 

@@ -101,7 +101,7 @@ def test_only_ended_jobs_are_forgotten(job: str, transitions: Transitions, redis
     transitions.complete(job, "a", [], [])
     assert transitions.forget(job)
     left = {key for key in redis.scan_iter(PREFIX + "*")}
-    assert left <= {PREFIX + name for name in ("seq", "trim", "totals", "usual", "workers", "worker:w1")}
+    assert left <= {PREFIX + name for name in ("seq", "trim", "usual", "workers", "worker:w1")}
     assert transitions.complete(job, "a", [], []) == "gone"
 
 
@@ -115,7 +115,7 @@ class Life(RuleBasedStateMachine):
     @initialize()
     def submit(self) -> None:
         self.redis.delete(*self.redis.keys(PREFIX + "client:*"), PREFIX + "processing", PREFIX + "ended")
-        self.redis.delete(PREFIX + "waiting:cpu", PREFIX + "totals")
+        self.redis.delete(PREFIX + "waiting:cpu")
         self.id = self.queue.submit(JobRequest("c", "trellis", "probe", {}), [], "cpu").record.id
         self.ended = ""
 
