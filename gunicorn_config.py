@@ -40,6 +40,7 @@ keepalive = 15
 backlog = 2048
 loglevel = "warning"
 proc_name = "maquette-web"
+control_socket_disable = True  # it would lie in the home folder, one for every service of this user
 
 
 def on_starting(server: Any) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 
 import requests
 
+_IMPATIENT_S = 10.0  # a job that has taken this long can be asked about less often
 FINAL = ("complete", "error", "cancelled")
 
 
@@ -90,8 +91,8 @@ class MaquetteClient:
             MaquetteError: it ended in an error or was cancelled.
             TimeoutError: it did not end in time; it goes on all the same.
         """
-        deadline = time.monotonic() + timeout_s
-        pause = 0.05
+        started = time.monotonic()
+        deadline = started + timeout_s
         while time.monotonic() < deadline:
             job = self.job(job_id)
             on_progress(job)
@@ -101,8 +102,7 @@ class MaquetteClient:
                 )
             if job.ended:
                 return job
-            time.sleep(pause)
-            pause = min(pause * 1.2, 1.0)
+            time.sleep(0.1 if time.monotonic() - started < _IMPATIENT_S else 1.0)
         raise TimeoutError(f"request {job_id} has not ended after {timeout_s:g} s")
 
     def read(self, job: Job, name: str) -> bytes:
