@@ -6,16 +6,13 @@ import os
 import socket
 import sys
 
-import pipelines
-from configs.settings import LOG_FORMAT, Settings, SettingsError, load_settings
-from jobs.errors import UnsafeRedis
+from configs.settings import Settings, load_settings
 from jobs.reaper import Reaper
 from jobs.server import serving
-from pipelines.errors import PipelineUnavailable
 from storage import open_storage
-from storage.errors import StorageError
 from workers import devices
-from workers.processes import LONGEST_STOP_S, Keeper, Member, follow_parent, leave_on_signals
+from workers.entry import entry
+from workers.processes import LONGEST_STOP_S, Keeper, Member
 from workers.worker import offered
 
 log = logging.getLogger("ai_worker")
@@ -33,8 +30,6 @@ def run(settings: Settings, names: list[str]) -> None:
     Raises:
         UnsafeRedis, PipelineUnavailable, StorageError: the settings cannot work.
     """
-    for module in settings.plugins:
-        pipelines.register(module)
     offered(settings)
     storage = open_storage(settings.storage)
     with serving(settings) as url:
@@ -54,19 +49,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", action="append", help="cpu, cuda:0, …; may be repeated; default: MAQUETTE_DEVICES")
     args = parser.parse_args()
-    leave_on_signals()
-    follow_parent()
-    try:
-        settings = load_settings()
-        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+    with entry("ai_worker") as settings:
         if args.device:
             settings = load_settings({**os.environ, "MAQUETTE_DEVICES": ",".join(args.device)})
         wanted = list(settings.devices)
         run(settings, devices.visible() if wanted == ["auto"] else wanted)
-    except (SettingsError, UnsafeRedis, PipelineUnavailable, StorageError, OSError) as error:
-        sys.exit(f"ai_worker: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

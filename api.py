@@ -5,20 +5,16 @@ gunicorn and one worker per device, as `./setup.sh serve` does.
 """
 
 import argparse
-import logging
 import socket
 import sys
 from collections.abc import Sequence
 
-import pipelines
-from configs.settings import LOG_FORMAT, ROOT, Settings, SettingsError, load_settings
-from jobs.errors import UnsafeRedis
+from configs.settings import ROOT, Settings
 from jobs.server import serving
-from pipelines.errors import PipelineUnavailable
-from storage.errors import StorageError
 from web.addresses import LISTEN_FDS, announce, listen
 from workers import devices
-from workers.processes import LONGEST_STOP_S, Keeper, Member, leave_on_signals
+from workers.entry import entry
+from workers.processes import LONGEST_STOP_S, Keeper, Member
 from workers.worker import offered
 
 
@@ -39,22 +35,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--production", action="store_true", help="gunicorn, and one AI worker per device")
     args = parser.parse_args()
-    leave_on_signals()
-    try:
-        settings = load_settings()
-        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
-        for module in settings.plugins:
-            pipelines.register(module)
+    with entry("api") as settings:
         offered(settings)
         with serving(settings) as url:
             listening = listen(settings.bind)
             announce([found.getsockname() for found in listening], settings.data_dir)
             keeper = Keeper(members(settings, url, listening, args.production))
             keeper.run(settings.stop_grace_s + 2 * LONGEST_STOP_S)
-    except (SettingsError, UnsafeRedis, PipelineUnavailable, StorageError, OSError) as error:
-        sys.exit(f"api: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 if __name__ == "__main__":

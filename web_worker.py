@@ -2,19 +2,16 @@
 
 import argparse
 import logging
-import sys
 import threading
 
 from flask import Flask
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from configs.settings import LOG_FORMAT, Settings, SettingsError, load_settings
-from jobs.errors import UnsafeRedis
+from configs.settings import Settings
 from jobs.server import serving
-from storage.errors import StorageError
 from web import create_app
 from web.addresses import announce, inherited, parse
-from workers.processes import follow_parent, leave_on_signals
+from workers.entry import entry
 
 
 def run(settings: Settings) -> None:
@@ -50,15 +47,9 @@ def _serve(servers: list[BaseWSGIServer]) -> None:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    leave_on_signals()
-    follow_parent()
-    try:
-        settings = load_settings()
-        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+    with entry("web_worker") as settings:
         logging.getLogger("werkzeug").setLevel("WARNING")
         run(settings)
-    except (SettingsError, UnsafeRedis, StorageError, OSError) as error:
-        sys.exit(f"web_worker: {error}")
 
 
 if __name__ == "__main__":

@@ -154,14 +154,17 @@ class PrivateServer:
         self._closing.set()
         if self._thread:
             self._thread.join()
-        try:
-            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else holds the shared lock
-        except BlockingIOError:
-            pass
-        else:
+        if self._is_last():
             self._stop()
         self._users.close()
         self._keeper.close()
+
+    def _is_last(self) -> bool:
+        try:
+            fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # somebody else holds the shared lock
+            return False
+        return True
 
     def _answers(self) -> bool:
         try:

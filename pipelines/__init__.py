@@ -53,5 +53,12 @@ def load(name: str, device: str) -> Pipeline:
 
 
 def register(module: str) -> None:
-    """Adds the PIPELINES of a module named by the operator, so that a pipeline can be served without a fork."""
-    PIPELINES.update(import_module(module).PIPELINES)
+    """Adds the PIPELINES of a module named by the operator, so that a pipeline can be served without a fork.
+
+    Raises:
+        PipelineUnavailable: there is no such module, or it has no PIPELINES.
+    """
+    try:
+        PIPELINES.update(import_module(module).PIPELINES)
+    except (ImportError, AttributeError) as error:
+        raise PipelineUnavailable(f"MAQUETTE_PLUGINS names {module!r}, which brings no PIPELINES: {error}") from error

@@ -2,19 +2,18 @@
 
 import contextlib
 import ipaddress
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
+from requests_hardened.ip_filter import EXTRA_BLOCKED_NET_RANGES
 
 from web import remote
 from web.remote import FetchFailed, Network, RemoteTooLarge, UrlNotAllowed, check_url, fetch_image, is_public
@@ -361,9 +360,8 @@ def test_any_text_is_a_url_or_refused(text: str, start: str, allow_private: bool
 
 
 def test_every_network_that_requests_hardened_blocks_is_not_public() -> None:
-    blocked = pytest.importorskip("requests_hardened.ip_filter").EXTRA_BLOCKED_NET_RANGES
-    assert blocked
-    for network in blocked:
+    assert EXTRA_BLOCKED_NET_RANGES
+    for network in EXTRA_BLOCKED_NET_RANGES:
         assert not is_public(str(network[0])) and not is_public(str(network[-1])), network
 
 
@@ -585,30 +583,27 @@ def test_a_tls_handshake_that_never_ends_is_cut() -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for good.test, with its key, signed by itself."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl command to make a certificate with")
-    path = tmp_path_factory.mktemp("tls") / "good.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=good.test"
-    extra = ["-addext", "subjectAltName=DNS:good.test", "-keyout", str(path) + ".key", "-out", str(path)]
-    subprocess.run([*command.split(), *extra], check=True, capture_output=True)
-    path.write_text(Path(f"{path}.key").read_text() + path.read_text())
-    return path
+def authority() -> trustme.CA:
+    """An authority nobody knows."""
+    return trustme.CA()
 
 
 @pytest.fixture
-def secure_site(site: Site, certificate: Path) -> Site:
+def secure_site(site: Site, authority: trustme.CA) -> Site:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    authority.issue_cert("good.test").configure_cert(context)
     context.sni_callback = lambda _sock, name, _context: site.asked.append(("sni", {"name": str(name)}))
     site.socket = context.wrap_socket(site.socket, server_side=True)
     return site
 
 
-def test_https_checks_the_certificate_against_the_name_not_the_address(secure_site: Site, certificate: Path) -> None:
+def test_https_checks_the_certificate_against_the_name_not_the_address(
+    secure_site: Site, authority: trustme.CA
+) -> None:
     names = {"good.test": [[PUBLIC]], "other.test": [[PUBLIC]]}
-    fake = Fake(secure_site.server_port, names, ssl.create_default_context(cafile=str(certificate)))
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    fake = Fake(secure_site.server_port, names, trusting)
     assert fetch("https://good.test/a.png", allow_private=False, network=fake.network) == PICTURE
     assert secure_site.asked[0] == ("sni", {"name": "good.test"})
     assert secure_site.asked[1][1]["host"] == "good.test"
