@@ -136,7 +136,7 @@ def fill(service: LocalService, url: str, count: int) -> None:
                 job_id, client = uuid.uuid4().hex, f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
                 fields = JobRequest(client, "trellis", PIPELINE, {}).fields([])
                 flat = [part for pair in fields.items() for part in pair]
-                pipe.eval(accept, 0, PREFIX, job_id, client, "cpu", 0, "", 1, *flat)
+                pipe.eval(accept, 0, PREFIX, job_id, client, "cpu", 0, "", 1, "", *flat)
                 rq_push(queue, job_id, pipe)
             pipe.execute()
 

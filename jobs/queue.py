@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, NamedTuple, TypeVar
 
 import redis
@@ -117,6 +117,10 @@ class JobQueue:
         self._fleet_seen: tuple[float, list[WorkerInfo]] = (0.0, [])
         self._queues = {lane: rq_queue(lane, self._raw) for lane in LANES}
 
+    @cached_property
+    def _identity(self) -> str:
+        return self._storage.identity()
+
     @_translated
     def ping(self) -> bool:
         return bool(self._redis.ping())
@@ -192,6 +196,10 @@ class JobQueue:
             raise
         if word != "accepted":
             self._storage.delete(keys.input_folder(job_id))
+        if word == "stranger":
+            raise RedisUnavailable(
+                "the workers use another storage than this web tier; give both the same MAQUETTE_STORAGE"
+            )
         if word == "gone":
             raise JobGone(f"this Idempotency-Key brought request {answer}, which has been removed since; use a new key")
         if word == "busy":
@@ -203,7 +211,7 @@ class JobQueue:
         the reaper makes up for the second; an id pushed for a refused job is dropped by the worker."""
         flat = [part for pair in request.fields(stored).items() for part in pair]
         ttl = int(self._settings.retention_hours * 3600) + 1
-        limits = (self._settings.max_active, request.idempotency_key, ttl)
+        limits = (self._settings.max_active, request.idempotency_key, ttl, self._identity)
         with self._raw.pipeline(transaction=False) as pipe:
             pipe.eval(self._accept, 0, PREFIX, job_id, request.client, lane, *limits, *flat)
             rq_push(self._queues[lane], job_id, pipe)

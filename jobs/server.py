@@ -288,8 +288,19 @@ def _wed(client: Any, settings: Settings) -> None:
     """Ties this Redis to this storage: a worker that looks for a job's picture elsewhere would not find it."""
     identity = open_storage(settings.storage).identity()
     client.set(PREFIX + "storage", identity, nx=True)
-    if client.get(PREFIX + "storage") != identity:
+    if client.get(PREFIX + "storage") == identity:
+        return
+    if _in_use(client):
         raise UnsafeRedis(
             f"This Redis already serves a storage other than {settings.storage}. Give both services the same "
             "MAQUETTE_STORAGE, or this one another Redis (another database will do: redis://…/1)."
         )
+    log.warning("this Redis served another storage before; the files of jobs that ended then are not here")
+    client.set(PREFIX + "storage", identity)
+
+
+def _in_use(client: Any) -> bool:
+    """Whether somebody works on this Redis, or work waits in it."""
+    if client.exists(PREFIX + "processing") or any(client.scan_iter(PREFIX + "waiting:*")):
+        return True
+    return any(client.scan_iter(PREFIX + "worker:*"))

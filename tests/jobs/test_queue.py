@@ -221,3 +221,14 @@ def test_a_submit_without_a_chance_is_told_before_costly_work(queue: JobQueue) -
         queue.admit("10.0.0.1", "probe")
     with pytest.raises(NoWorker, match="MAQUETTE_PIPELINES=magic"):
         queue.admit("10.0.0.2", "magic")
+
+
+def test_a_web_tier_whose_storage_the_workers_do_not_use_is_told_so(
+    queue: JobQueue, storage: Storage, redis: Any, redis_url: str, settings: Any, tmp_path: Path
+) -> None:
+    redis.set("maquette:storage", storage.identity())
+    queue.submit(request(), PICTURES, "cpu")
+    elsewhere = open_storage(f"file://{tmp_path}/elsewhere")
+    with pytest.raises(RedisUnavailable, match="another storage.*MAQUETTE_STORAGE"):
+        JobQueue(redis_url, elsewhere, settings).submit(request(), PICTURES, "cpu")
+    assert elsewhere.folders("inputs") == [] and queue.counts("10.0.0.1").waiting == 1

@@ -13,6 +13,7 @@ import pytest
 from configs.settings import load_settings
 from jobs.errors import UnsafeRedis
 from jobs.server import PrivateServer, check, connect, find_server, serving
+from storage import open_storage
 
 
 def pid_of(url: str) -> int:
@@ -147,9 +148,14 @@ def test_one_redis_serves_one_storage(tmp_path: Path) -> None:
         with serving(load_settings(same)):
             pass
         other = {"MAQUETTE_REDIS_URL": url, "MAQUETTE_DATA_DIR": str(tmp_path / "b")}
+        connect(url).zadd("maquette:waiting:cpu", {"job": 1})
         with pytest.raises(UnsafeRedis, match="already serves a storage other than.*MAQUETTE_STORAGE"):
             with serving(load_settings(other)):
                 pass
+        connect(url).delete("maquette:waiting:cpu")
+        with serving(load_settings(other)):  # nobody works there any more: it may serve another
+            pass
+        assert connect(url).get("maquette:storage") == open_storage(f"file://{tmp_path}/b").identity()
 
 
 @pytest.mark.parametrize("name", ["with space", "per%cent", "hash#mark", "quest?ion", "ünïcode"])
