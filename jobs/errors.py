@@ -31,7 +31,8 @@ class TooManyJobs(JobsError, RuntimeError):
 
 
 class JobNotFound(JobsError, LookupError):
-    pass
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"there is no request {job_id[:64]!r} of yours; ended ones are kept for a limited time")
 
 
 class JobGone(JobsError, LookupError):

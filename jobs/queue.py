@@ -68,7 +68,7 @@ def rq_push(queue: Queue, job_id: str, pipeline: Any = None, at_front: bool = Fa
     data = Queue.prepare_data(
         TASK, args=(job_id,), job_id=job_id, timeout=-1, result_ttl=0, description=job_id, at_front=at_front
     )
-    queue.enqueue_many([data], pipeline=pipeline)  # the one public call that joins somebody else's transaction
+    queue.enqueue_many([data], pipeline=pipeline)  # the one public call that joins somebody else's round trip
 
 
 _AWAY = "the job queue cannot be reached just now; try again in a few seconds"
@@ -180,7 +180,7 @@ class JobQueue:
         Args:
             lane: the queue it should wait in if a worker there offers the pipeline; else any that does.
         Raises:
-            NoWorker, TooManyJobs, RedisUnavailable, storage.errors.StorageFull.
+            NoWorker, TooManyJobs, JobGone, RedisUnavailable, storage.errors.StorageFull.
         """
         lane = self._lane_for(request.pipeline, lane)
         job_id = uuid.uuid4().hex
@@ -230,7 +230,7 @@ class JobQueue:
         answer = self._look(args=[PREFIX, job_id])
         view = self._view(answer) if answer else None
         if view is None or (client is not None and view.record.client != client):
-            raise JobNotFound(f"there is no request {job_id[:64]!r} of yours; ended ones are kept for a limited time")
+            raise JobNotFound(job_id)
         return view
 
     def get(self, job_id: str, client: str | None = None) -> JobRecord:

@@ -1,5 +1,7 @@
 """What a request handler needs of the app: settings, queue, storage, and who is asking."""
 
+from dataclasses import dataclass
+
 from flask import current_app, g, request
 
 from configs.settings import Settings
@@ -7,21 +9,19 @@ from jobs.queue import JobQueue
 from storage import Storage
 from web.clients import client_of
 
-_KEY = "maquette"
 
-
+@dataclass(frozen=True)
 class Context:
     """The app's parts, made once and handed to every request."""
 
-    def __init__(self, settings: Settings, queue: JobQueue, storage: Storage) -> None:
-        self.settings = settings
-        self.queue = queue
-        self.storage = storage
+    settings: Settings
+    queue: JobQueue
+    storage: Storage
 
 
 def context() -> Context:
     """The parts of the app that answers this request."""
-    found: Context = current_app.extensions[_KEY]
+    found: Context = current_app.extensions["maquette"]
     return found
 
 

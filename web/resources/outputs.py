@@ -44,7 +44,7 @@ def get_output(owner: str, job_id: str, filename: str) -> ResponseReturnValue:
     """
     parts, owner = context(), canonical(owner)
     if parts.settings.outputs_access == "owner" and owner != client():
-        raise JobNotFound(f"there is no request {job_id[:64]!r} of yours; ended ones are kept for a limited time")
+        raise JobNotFound(job_id)
     key = keys.output_key(owner, job_id, filename)
     if elsewhere := parts.storage.url(key):
         return redirect(elsewhere)
