@@ -1,6 +1,7 @@
 """gunicorn's settings: addresses, processes and threads from ours; the master keeps the private Redis alive."""
 
 import os
+import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -31,7 +32,9 @@ def _gunicorn_name(address: str) -> str:
 
 bind = [f"fd://{number}" for number in inherited()] or [_gunicorn_name(address) for address in _settings.bind]
 workers = _settings.web_workers
-threads = _settings.web_threads
+# A thread that waits costs nearly nothing; how many work at the same time is the app's business (web/waiting.py).
+threads = _settings.web_threads * 4 + _settings.web_waiting
+worker_connections = threads + 1000
 worker_class = "gthread"
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a slow disk must not look like a dead worker
 timeout = 60
@@ -68,6 +71,18 @@ def when_ready(server: Any) -> None:
     """Says where we listen: port 0 in MAQUETTE_BIND means that only we know."""
     if not inherited():
         announce([listener.getsockname() for listener in server.LISTENERS], _settings.data_dir)
+
+
+def post_worker_init(worker: Any) -> None:
+    """Those who wait for jobs are told when this process is to leave; gunicorn would wait for them."""
+    leave = signal.getsignal(signal.SIGTERM)
+
+    def closing(number: int, frame: Any) -> None:
+        worker.wsgi.extensions["maquette"].queue.changes.close()
+        if callable(leave):
+            leave(number, frame)
+
+    signal.signal(signal.SIGTERM, closing)
 
 
 def on_exit(server: Any) -> None:

@@ -65,7 +65,13 @@ class Settings(BaseModel):
 
     start_workers: bool = Field(True, description="gunicorn starts the AI workers too; 0: they run by themselves")
     web_workers: int = Field(2, ge=1, le=256, description="gunicorn processes")
-    web_threads: int = Field(8, ge=1, le=1024, description="threads in each gunicorn process")
+    web_threads: int = Field(8, ge=1, le=256, description="requests each gunicorn process works on at the same time")
+    web_waiting: int = Field(
+        500,
+        ge=1,
+        le=10_000,
+        description="requests in each gunicorn process that may wait for a job",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="before")

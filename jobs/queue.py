@@ -1,5 +1,6 @@
 """Submit, look, cancel, delete, count: what the web tier does with jobs."""
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from rq import Queue
 from rq.serializers import JSONSerializer
 
 from configs.settings import Settings
+from jobs.changes import Changes
 from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
 from jobs.fleet import Fleet, WorkerInfo
 from jobs.records import JobRecord, JobRequest, JobStatus
@@ -24,6 +26,7 @@ R = TypeVar("R")
 TASK = "workers.tasks.run"
 LANES = ("cpu", "cuda")  # one queue for each kind of device
 _FLEET_CACHE_S = 1.0
+_LOOK_AGAIN_S = 5.0  # also without being woken: a message may be lost with its connection
 _ANSWER_S = 2.0
 
 
@@ -46,6 +49,23 @@ class JobView:
     record: JobRecord
     position: int
     eta_s: float | None
+
+
+class JobEvent(NamedTuple):
+    """Something that happened to a job: status, progress, preview or end, and what the worker said of it."""
+
+    id: str
+    name: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Following:
+    """A job as it is, the id of the last thing that happened to it, and what has happened since one looked last."""
+
+    view: JobView
+    last_id: str
+    since: list[JobEvent]
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,8 @@ class JobQueue:
         self._settings = settings
         self._transitions = Transitions(self._redis)
         self._look = self._redis.register_script(script("look"))
+        self._follow = self._redis.register_script(script("follow"))
+        self.changes = Changes(url)
         self._accept = script("accept")
         self._fleet = Fleet(self._redis)
         self._fleet_seen: tuple[float, list[WorkerInfo]] = (0.0, [])
@@ -237,6 +259,46 @@ class JobQueue:
         """A job's record; as `look`."""
         return self.look(job_id, client).record
 
+    @_translated
+    def follow(self, job_id: str, client: str, last_id: str = "") -> Following:
+        """A job and what has happened to it since `last_id`, in one round trip.
+
+        Args:
+            last_id: of the last event seen; nothing is listed without one.
+        Raises:
+            JobNotFound: no such job, or not theirs.
+        """
+        answer = self._follow(args=[PREFIX, job_id, last_id])
+        if not answer:
+            raise JobNotFound(job_id)
+        found, newest, since = answer
+        view = self._view(found)
+        if view.record.client != client:
+            raise JobNotFound(job_id)
+        return Following(view, newest, [_event(event_id, values) for event_id, values in since])
+
+    def wait(self, job_id: str, client: str, seconds: float) -> JobView:
+        """The job once it has ended, or as it is after `seconds`. An absence of Redis in between is waited out.
+
+        Raises:
+            JobNotFound: no such job, or not theirs.
+            RedisUnavailable: it was away at the end.
+        """
+        deadline = time.monotonic() + seconds
+        with self.changes.watch(job_id) as woken:
+            while True:
+                left = deadline - time.monotonic()
+                woken.clear()
+                try:
+                    view = self.look(job_id, client)
+                    if view.record.status.final or left <= 0 or self.changes.closing:
+                        return view
+                except RedisUnavailable:
+                    if left <= 0 or self.changes.closing:
+                        raise
+                    time.sleep(min(_QUIET_S, left))
+                woken.wait(min(max(left, 0.0), _LOOK_AGAIN_S))
+
     def _view(self, answer: Any) -> JobView:
         values, position, now, usual = answer
         record = JobRecord.from_hash(dict(zip(values[::2], values[1::2], strict=True)))
@@ -290,8 +352,14 @@ class JobQueue:
     def delete(self, record: JobRecord) -> None:
         """Removes an ended job: first its files, then its record, so that what is left can be removed again."""
         self._storage.delete(keys.output_folder(record.client, record.id))
+        self._storage.delete(keys.extras_folder(record.client, record.id))
         self._storage.delete(keys.input_folder(record.id))
         self._transitions.forget(record.id)
+
+
+def _event(event_id: str, values: list[str]) -> JobEvent:
+    told = dict(zip(values[::2], values[1::2], strict=True))
+    return JobEvent(event_id, told["event"], json.loads(told["data"]))
 
 
 def _text(answer: Any) -> Any:

@@ -180,10 +180,11 @@ class Reaper:
         for job_id, changed in self._storage.folders("inputs"):
             if self._is_orphan(job_id, changed):
                 self._storage.delete(keys.input_folder(job_id))
-        for client, _ in self._storage.folders("outputs"):
-            for job_id, changed in self._storage.folders(f"outputs/{client}"):
-                if self._is_orphan(job_id, changed):
-                    self._storage.delete(keys.output_folder(client, job_id))
+        for kind in ("outputs", "extras"):
+            for client, _ in self._storage.folders(kind):
+                for job_id, changed in self._storage.folders(f"{kind}/{client}"):
+                    if self._is_orphan(job_id, changed):
+                        self._storage.delete(f"{kind}/{client}/{job_id}")
 
     def _is_orphan(self, job_id: str, changed: float) -> bool:
         return changed < time.time() - _ORPHAN_S and not self._redis.exists(f"{PREFIX}job:{job_id}")

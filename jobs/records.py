@@ -28,6 +28,7 @@ class JobRequest:
         params: the pipeline's parameters, as plain JSON values.
         image_name: what the client called its picture.
         idempotency_key: the same key from the same client gives the same job; empty for none.
+        webhook_url: who is to be told of the end; empty for nobody.
     """
 
     client: str
@@ -37,10 +38,12 @@ class JobRequest:
     image_name: str = ""
     warnings: list[str] = field(default_factory=list)
     idempotency_key: str = ""
+    webhook_url: str = ""
 
     def fields(self, inputs: list[str]) -> dict[str, str]:
         """The hash fields that never change."""
-        return {
+        webhook = {"webhook": self.webhook_url} if self.webhook_url else {}
+        return webhook | {
             "dialect": self.dialect,
             "pipeline": self.pipeline,
             "params": json.dumps(self.params),
@@ -74,6 +77,8 @@ class JobRecord:
         seq: place in the order of acceptance; a smaller one runs earlier.
         attempt: the id of the attempt that counts; what a stale worker says is dropped by it.
         files: names below the job's output folder, once complete.
+        preview: there is something to look at before the end.
+        last_event: the id of the event that told the end.
     """
 
     id: str
@@ -99,6 +104,9 @@ class JobRecord:
     error: str = ""
     error_kind: str = ""
     cancel: bool = False
+    preview: bool = False
+    last_event: str = ""
+    webhook_url: str = ""
 
     @classmethod
     def from_hash(cls, values: dict[str, str]) -> "JobRecord":
@@ -127,4 +135,7 @@ class JobRecord:
             error=values.get("error", ""),
             error_kind=values.get("error_kind", ""),
             cancel="cancel" in values,
+            preview="preview" in values,
+            last_event=values.get("last_event", ""),
+            webhook_url=values.get("webhook", ""),
         )

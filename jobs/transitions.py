@@ -8,19 +8,21 @@ from typing import Any, Literal
 from jobs.records import JobProgress, JobRecord, JobStatus
 
 PREFIX = "maquette:"
+BOUNDS = ("0.1", "0.3", "1", "3", "10", "30", "100", "300", "1000", "3000")  # of the histograms' buckets, seconds
 _FOLDER = Path(__file__).parent / "lua"
 
 
 def script(name: str) -> str:
     """The text of one script, ready for EVAL; its first two arguments are the key prefix and the job's id."""
-    return (_FOLDER / "common.lua").read_text() + (_FOLDER / f"{name}.lua").read_text()
+    bounds = "local BOUNDS = {" + ", ".join(f"'{bound}'" for bound in BOUNDS) + "}\n"
+    return bounds + (_FOLDER / "common.lua").read_text() + (_FOLDER / f"{name}.lua").read_text()
 
 
 class Transitions:
     """The worker's and the reaper's side of a job's life. Redis is the clock, so hosts may disagree about the time."""
 
     def __init__(self, redis: Any) -> None:
-        names = ("claim", "renew", "finish", "release", "expire", "cancel", "forget")
+        names = ("claim", "renew", "finish", "release", "expire", "cancel", "preview", "forget")
         self._scripts = {name: redis.register_script(script(name)) for name in names}
 
     def _run(self, name: str, job_id: str, *args: object) -> Any:
@@ -66,6 +68,10 @@ class Transitions:
     def cancel(self, job_id: str) -> str:
         """The job's status, or "cancelling" while a worker still has to stop; empty when there is no such job."""
         return str(self._run("cancel", job_id) or "")
+
+    def preview(self, job_id: str) -> bool:
+        """Says that a preview lies in the storage; False when the job has no use for one any more."""
+        return bool(self._run("preview", job_id))
 
     def forget(self, job_id: str) -> bool:
         """Removes an ended job's record."""

@@ -1,8 +1,10 @@
-"""The one place that spells out keys: `inputs/<job>/…` and `outputs/<client>/<job>/<file>`."""
+"""The one place that spells out keys: `inputs/<job>/…`, `outputs/<client>/<job>/<file>`, and beside those
+`extras/<client>/<job>/<file>` for what was made of a job outside its one publication: previews, conversions."""
 
 from storage.errors import BadKey
 
 MANIFEST = "manifest.json"
+PREVIEW = "preview.glb"
 _LONGEST_PART = 255  # bytes; what file systems take
 _LONGEST_KEY = 1024
 
@@ -21,6 +23,14 @@ def output_folder(client: str, job_id: str) -> str:
 
 def output_key(client: str, job_id: str, filename: str) -> str:
     return f"{output_folder(client, job_id)}/{filename}"
+
+
+def extras_folder(client: str, job_id: str) -> str:
+    return f"extras/{client}/{job_id}"
+
+
+def extras_key(client: str, job_id: str, filename: str) -> str:
+    return f"{extras_folder(client, job_id)}/{filename}"
 
 
 def checked(key: str) -> str:

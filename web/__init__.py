@@ -12,6 +12,7 @@ from web import errors
 from web.context import Context, client
 from web.dialects import DIALECTS
 from web.resources import RESOURCES
+from web.waiting import Slots
 
 _FORM_OVERHEAD = 2**20
 
@@ -29,7 +30,8 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_request_mb * 2**20)
     app.config["MAX_FORM_MEMORY_SIZE"] = _FORM_OVERHEAD
     storage = open_storage(settings.storage)
-    app.extensions["maquette"] = Context(settings, JobQueue(redis_url, storage, settings), storage)
+    slots = Slots(settings.web_threads, settings.web_waiting)
+    app.extensions["maquette"] = Context(settings, JobQueue(redis_url, storage, settings), storage, slots)
     if settings.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.trusted_proxies, x_host=0)  # type: ignore[method-assign]
     wildcard = "*" in settings.cors_origins
@@ -42,6 +44,7 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
     )
     if settings.api_keys:
         app.before_request(_demand_key)
+    slots.install(app)
     errors.install(app)
     for blueprint in RESOURCES.values():
         app.register_blueprint(blueprint)

@@ -8,6 +8,7 @@ from configs.settings import Settings
 from jobs.queue import JobQueue
 from storage import Storage
 from web.clients import client_of
+from web.waiting import Slots
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Context:
     settings: Settings
     queue: JobQueue
     storage: Storage
+    slots: Slots
 
 
 def context() -> Context:

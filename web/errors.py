@@ -11,6 +11,7 @@ from pipelines.errors import PipelineUnavailable
 from storage.errors import BadKey, ObjectNotFound, StorageFull
 from web.images import BadImage, BadImageField, ImageTooLarge, NotAnImage
 from web.remote import FetchFailed, RemoteTooLarge, UrlNotAllowed
+from web.waiting import TooManyWaiting
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ ERRORS: dict[type[Exception], tuple[int, str, int]] = {
     RemoteTooLarge: (413, "too_large", 0),
     NotAnImage: (415, "not_an_image", 0),
     TooManyJobs: (429, "too_many_jobs", 10),
+    TooManyWaiting: (503, "too_many_waiting", 5),
     NoWorker: (503, "no_worker", 5),
     PipelineUnavailable: (503, "pipeline_unavailable", 60),
     RedisUnavailable: (503, "redis_unavailable", 2),

@@ -4,7 +4,7 @@ if status == 'queued' then
   conclude('queued', 'cancelled', '', '')
   return 'cancelled'
 elseif status == 'processing' then
-  redis.call('HSET', job, 'cancel', '1')
+  if redis.call('HSETNX', job, 'cancel', '1') == 1 then tell_status('processing', tonumber(get('attempts')), true) end
   return 'cancelling'
 end
 return status

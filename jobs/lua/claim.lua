@@ -8,9 +8,10 @@ for index = 6, #ARGV do offered = offered or ARGV[index] == wanted end
 if not offered then return 'elsewhere' end
 local t, client = now(), get('client')
 leave('queued', client)
-redis.call('HINCRBY', job, 'attempts', 1)
+local attempts = redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HSET', job, 'status', 'processing', 'attempt', ARGV[3], 'worker', ARGV[4], 'claimed_at', stamp(t))
 redis.call('HSETNX', job, 'started_at', stamp(t))
 redis.call('ZADD', P .. 'processing', stamp(t + tonumber(ARGV[5])), id)
 redis.call('SADD', client_set(client, 'processing'), id)
+tell_status('processing', attempts)
 return redis.call('HGETALL', job)

@@ -10,7 +10,7 @@ import pipelines
 from jobs.queue import JobView
 from jobs.records import JobRequest, JobStatus
 from web.context import client, context
-from web.resources.jobs import describe, idempotency_key, urls
+from web.resources.jobs import describe, idempotency_key, look, retry_after, urls
 from web.submissions import check_count, choose, pictures, read
 from web.validation import check, unknown
 
@@ -106,8 +106,10 @@ def queue_status() -> ResponseReturnValue:
         "client_queue_length": counts.client_waiting,
         "client_processing": counts.client_processing,
     }
+    headers: dict[str, str] = {}
     if request_id := request.args.get("request_id"):
-        told = describe(context().queue.look(request_id, client()))
+        told = describe(view := look(request_id))
+        headers = retry_after(view)
         wanted = ("request_id", "status", "position", "progress", "stage", "step", "of", "eta_s", "error")
         answer["request"] = {name: told[name] for name in wanted if name in told}
-    return jsonify(answer)
+    return jsonify(answer), headers

@@ -2,12 +2,14 @@
 
 from flask import Blueprint
 
+from web.resources.events import blueprint as events
 from web.resources.health import blueprint as health
 from web.resources.jobs import blueprint as jobs
 from web.resources.outputs import blueprint as outputs
 
 RESOURCES: dict[str, Blueprint] = {
     "jobs": jobs,
+    "events": events,
     "outputs": outputs,
     "health": health,
 }

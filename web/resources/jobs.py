@@ -3,17 +3,22 @@
 from typing import Any
 from urllib.parse import quote
 
-from flask import Blueprint, Request, jsonify
+from flask import Blueprint, Request, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from jobs.queue import JobView
 from jobs.records import JobRecord, JobStatus
+from storage import keys
+from storage.errors import ObjectNotFound
 from web.context import client, context
 from web.errors import BadRequest
+from web.files import send
 
 blueprint = Blueprint("jobs", __name__)
 
 _LONGEST_KEY = 255
+_LONGEST_WAIT_S = 60
+_LONGEST_PAUSE_S = 10
 
 
 @blueprint.get("/jobs")
@@ -24,11 +29,9 @@ def list_jobs() -> ResponseReturnValue:
 
 @blueprint.get("/jobs/<job_id>")
 def get_job(job_id: str) -> ResponseReturnValue:
-    """Everything known about one job."""
-    view = context().queue.look(job_id, client())
-    response = jsonify(describe(view))
-    if not view.record.status.final:
-        response.headers["Retry-After"] = "1"
+    """Everything known about one job; with `?wait=30` once it has ended, or after that many seconds."""
+    response = jsonify(describe(view := look(job_id)))
+    response.headers.update(retry_after(view))
     return response
 
 
@@ -45,6 +48,49 @@ def delete_job(job_id: str) -> ResponseReturnValue:
     if view.record.status.final:
         return jsonify(answer)
     return jsonify({**answer, "cancelling": True}), 202
+
+
+@blueprint.get("/jobs/<job_id>/inputs/<int:index>")
+def get_input(job_id: str, index: int) -> ResponseReturnValue:
+    """One of the pictures a job was made from, as it was sent; to its owner alone."""
+    record = context().queue.get(job_id, client())
+    if index >= len(record.inputs):
+        raise ObjectNotFound(f"there is no picture {index}; request {job_id!r} has {len(record.inputs)}, from 0 on")
+    key = record.inputs[index]
+    return send(context().storage.open(key), key)
+
+
+def look(job_id: str) -> JobView:
+    """The client's job as it is, or, with `wait` in the request, as it is at its end or after so many seconds.
+
+    Raises:
+        BadRequest: `wait` is no number of seconds.
+        TooManyWaiting: no thread is left to wait in.
+    """
+    seconds = _wait_s()
+    if not seconds:
+        return context().queue.look(job_id, client())
+    who = client()
+    with context().slots.waiting():
+        return context().queue.wait(job_id, who, seconds)
+
+
+def _wait_s() -> float:
+    given = request.args.get("wait", "")
+    try:
+        seconds = float(given or 0)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_WAIT_S:
+        raise BadRequest(f"wait is {given[:80]!r}; use a number of seconds from 0 to {_LONGEST_WAIT_S}")
+    return seconds
+
+
+def retry_after(view: JobView) -> dict[str, str]:
+    """The header that says when asking again is worth it, while the job has not ended."""
+    if view.record.status.final:
+        return {}
+    return {"Retry-After": str(max(1, min(round((view.eta_s or 0) / 2), _LONGEST_PAUSE_S)))}
 
 
 def describe(view: JobView) -> dict[str, Any]:
@@ -86,13 +132,29 @@ def _ids(record: JobRecord) -> dict[str, str]:
 
 def urls(record: JobRecord) -> dict[str, Any]:
     """Where to look next; the files' own addresses once they are there."""
-    folder = f"/outputs/{quote(record.client)}/{record.id}"
-    links: dict[str, Any] = {"job": f"/jobs/{record.id}", "status": f"/queue/status?request_id={record.id}"}
+    job = f"/jobs/{record.id}"
+    links: dict[str, Any] = {
+        "job": job,
+        "events": f"{job}/events",
+        "status": f"/queue/status?request_id={record.id}",
+        "inputs": [f"{job}/inputs/{index}" for index in range(len(record.inputs))],
+    }
+    if record.preview:
+        links["preview"] = preview_url(record)
     if record.status is JobStatus.COMPLETE:
-        links["files"] = {name: f"{folder}/{quote(name)}" for name in record.files}
+        links["files"] = {name: _output_url(record, name) for name in record.files}
     else:
-        links["outputs"] = folder
+        links["outputs"] = f"/outputs/{quote(record.client)}/{record.id}"
     return links
+
+
+def preview_url(record: JobRecord) -> str:
+    """Where a rough shape lies while the job waits and runs."""
+    return _output_url(record, keys.PREVIEW)
+
+
+def _output_url(record: JobRecord, name: str) -> str:
+    return f"/outputs/{quote(record.client)}/{record.id}/{quote(name)}"
 
 
 def idempotency_key(given: Request) -> str:
