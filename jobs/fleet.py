@@ -20,6 +20,7 @@ class WorkerInfo:
         pipelines: names it offers; `loaded` are those resident now.
         memory_total_mb, memory_free_mb: of the device.
         device_pid: of the process that holds the models; 0 while there is none.
+        busy_s: spent on jobs since it started; `utilization` is the share of about the last minute.
     """
 
     name: str
@@ -36,6 +37,8 @@ class WorkerInfo:
     device_pid: int = 0
     jobs_done: int = 0
     device_restarts: int = 0
+    busy_s: float = 0.0
+    utilization: float = 0.0
     started_at: float = 0.0
     seen_at: float = 0.0
 

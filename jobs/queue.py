@@ -18,13 +18,13 @@ from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooMan
 from jobs.fleet import Fleet, WorkerInfo
 from jobs.records import JobRecord, JobRequest, JobStatus
 from jobs.server import connect
+from jobs.statistics import LANES, Counters, Depth, Statistics
 from jobs.transitions import PREFIX, Transitions, script
 from storage import Storage, keys
 
 R = TypeVar("R")
 
 TASK = "workers.tasks.run"
-LANES = ("cpu", "cuda")  # one queue for each kind of device
 _FLEET_CACHE_S = 1.0
 _LOOK_AGAIN_S = 5.0  # also without being woken: a message may be lost with its connection
 _ANSWER_S = 2.0
@@ -136,6 +136,7 @@ class JobQueue:
         self.changes = Changes(url)
         self._accept = script("accept")
         self._fleet = Fleet(self._redis)
+        self._statistics = Statistics(self._redis)
         self._fleet_seen: tuple[float, list[WorkerInfo]] = (0.0, [])
         self._queues = {lane: rq_queue(lane, self._raw) for lane in LANES}
 
@@ -336,6 +337,26 @@ class JobQueue:
             pipe.scard(f"{PREFIX}client:{client}:processing")
             *waiting, processing, client_waiting, client_processing = pipe.execute()
         return Counts(sum(waiting), processing, client_waiting, client_processing)
+
+    @_translated
+    def depth(self) -> Depth:
+        """What there is to do just now, in all."""
+        return self._statistics.depth()
+
+    @_translated
+    def usual_s(self) -> dict[str, float]:
+        """How long a job of each pipeline takes, lately."""
+        return self._statistics.usual_s()
+
+    @_translated
+    def minutes(self) -> list[dict[str, Any]]:
+        """What ended in each minute of the last hour."""
+        return self._statistics.minutes()
+
+    @_translated
+    def counters(self) -> Counters:
+        """What the service has done since its Redis was set up."""
+        return self._statistics.counters()
 
     @_translated
     def cancel(self, job_id: str, client: str) -> JobView:

@@ -13,9 +13,10 @@ import redis
 from configs.settings import Settings
 from jobs.errors import JobNotFound, JobsError
 from jobs.fleet import Fleet
-from jobs.queue import LANES, JobQueue, rq_push, rq_queue
+from jobs.queue import JobQueue, rq_push, rq_queue
 from jobs.records import JobStatus
 from jobs.server import connect
+from jobs.statistics import LANES
 from jobs.transitions import PREFIX, Transitions
 from storage import Storage, keys
 

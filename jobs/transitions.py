@@ -1,7 +1,7 @@
 """Every change of a job's state, each one atomic script in `jobs/lua`. What loses a race changes nothing."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,9 +46,20 @@ class Transitions:
         told = json.dumps(vars(progress)) if progress else ""
         return str(self._run("renew", job_id, attempt, lease_s, told))
 
-    def complete(self, job_id: str, attempt: str, files: list[str], warnings: list[str]) -> str:
-        """Ends the job well. Returns the status it has now, "lost" when another attempt counts, or "gone"."""
-        extra = ("files", json.dumps(files), "warnings", json.dumps(warnings))
+    def complete(
+        self,
+        job_id: str,
+        attempt: str,
+        files: list[str],
+        warnings: list[str],
+        timings: Mapping[str, float] | None = None,
+    ) -> str:
+        """Ends the job well. Returns the status it has now, "lost" when another attempt counts, or "gone".
+
+        Args:
+            timings: stage → seconds, for the counters.
+        """
+        extra = ("files", json.dumps(files), "warnings", json.dumps(warnings), "timings", json.dumps(timings or {}))
         return str(self._run("finish", job_id, attempt, JobStatus.COMPLETE, "", "", *extra))
 
     def fail(self, job_id: str, attempt: str, kind: str, message: str) -> str:

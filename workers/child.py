@@ -88,7 +88,7 @@ class DeviceProcess:
         result = pipeline.run([Path(image) for image in job.images], params, out, progress)
         about = {**job.about, "pipeline": job.pipeline, "device": self._device, "started_at": started}
         write_manifest(out, params.model_dump(mode="json"), result, about)
-        return Done(list(self._loaded), result.warnings)
+        return Done(list(self._loaded), result.warnings, result.timings)
 
     def _report(self, step: Step) -> None:
         if self._pipe.poll() and isinstance(receive(self._pipe), Stop):

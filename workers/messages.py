@@ -47,10 +47,11 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Done:
-    """All files lie in `out`, the manifest among them."""
+    """All files lie in `out`, the manifest among them. `timings`: stage → seconds."""
 
     loaded: list[str]
     warnings: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

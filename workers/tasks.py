@@ -5,7 +5,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import redis
@@ -121,7 +121,7 @@ class JobRunner:
         if isinstance(outcome, Done):
             if not self._storage.publish(out, keys.output_folder(record.client, record.id)):
                 log.info("job %s: another attempt has published already", record.id)
-            self._complete(record, outcome.warnings)
+            self._complete(record, outcome.warnings, outcome.timings)
         elif isinstance(outcome, Failed) and outcome.kind == "device_error":
             self._give_back(record, outcome.kind, outcome.message, counted=True)
         elif isinstance(outcome, Failed):
@@ -140,10 +140,12 @@ class JobRunner:
         else:  # cancel: the record holds the wish, and giving back ends it; shutdown: it is nobody's fault
             self._give_back(record, "stopped", "the worker was stopped", counted=False)
 
-    def _complete(self, record: JobRecord, warnings: list[str] | None = None) -> None:
+    def _complete(
+        self, record: JobRecord, warnings: list[str] | None = None, timings: Mapping[str, float] | None = None
+    ) -> None:
         files = self._storage.names(keys.output_folder(record.client, record.id))
         told = record.warnings + (warnings if warnings is not None else self._published_warnings(record))
-        word = self._transitions.complete(record.id, record.attempt, files, told)
+        word = self._transitions.complete(record.id, record.attempt, files, told, timings)
         log.info("job %s: %s", record.id, word)
         self._clean_up(record, word)  # it may have ended another way while we published
 

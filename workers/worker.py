@@ -6,6 +6,7 @@ RQ's loop, its crash-safe hand-over and its bookkeeping of workers, and replaces
 
 import argparse
 import logging
+import math
 import os
 import signal
 import socket
@@ -33,6 +34,7 @@ from workers.supervisor import Supervisor
 
 log = logging.getLogger(__name__)
 
+_MINUTE_S = 60.0
 _PATIENCE_S = 120.0  # how long Redis may be away before the worker gives up and is started anew
 
 
@@ -44,6 +46,26 @@ def offered(settings: Settings) -> list[str]:
     """
     names = list(pipelines.PIPELINES) if settings.pipelines == ("auto",) else list(settings.pipelines)
     return [name for name in names if pipelines.entry(name)]
+
+
+class Meter:
+    """How busy a device is: seconds in all, and the share of about the last minute."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.share = 0.0
+        self._busy = False
+        self._read = time.monotonic()
+
+    def read(self, busy: bool) -> None:
+        """Counts the time since the last reading as what the device has done then, and notes what it does now."""
+        now = time.monotonic()
+        passed, self._read = now - self._read, now
+        if self._busy:
+            self.seconds += passed
+        weight = math.exp(-passed / _MINUTE_S)
+        self.share = self.share * weight + self._busy * (1 - weight)
+        self._busy = busy
 
 
 class DeviceWorker(BaseWorker):
@@ -85,6 +107,7 @@ class DeviceWorker(BaseWorker):
         self._told_to_stop = 0.0
         self._born = time.time()
         self._done = 0
+        self._meter = Meter()
 
     # What RQ's loop calls
 
@@ -124,6 +147,7 @@ class DeviceWorker(BaseWorker):
         and if we die before it, the reaper finds a waiting job that RQ does not know and hands it over again."""
         self._state = WorkerStatus.BUSY
         self._published = 0.0
+        self._meter.read(busy=True)
         with self.connection.pipeline() as pipe:
             pipe.lrem(queue.intermediate_queue_key, 1, job.id)
             pipe.delete(job.key)
@@ -134,6 +158,7 @@ class DeviceWorker(BaseWorker):
         finally:
             self._state = WorkerStatus.IDLE
             self._published = 0.0
+            self._meter.read(busy=False)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         self._told_to_stop = self._told_to_stop or time.monotonic()
@@ -153,6 +178,7 @@ class DeviceWorker(BaseWorker):
         if time.monotonic() - self._published < self._settings.lease_s / 4:
             return
         self._published = time.monotonic()
+        self._meter.read(busy=self._state == WorkerStatus.BUSY)
         total, free = devices.memory_mb(self._device)
         info = WorkerInfo(
             name=self.name,
@@ -169,6 +195,8 @@ class DeviceWorker(BaseWorker):
             device_pid=self._supervisor.pid,
             jobs_done=self._done,
             device_restarts=max(self._supervisor.restarts, 0),
+            busy_s=round(self._meter.seconds, 3),
+            utilization=round(self._meter.share, 4),
             started_at=self._born,
         )
         self._fleet.publish(info, self._settings.lease_s)

@@ -27,5 +27,5 @@ if idempotency ~= '' then  -- the key lives as long as the job waits and runs, a
   redis.call('SET', idempotency_key, id)
   redis.call('HSET', job, 'idempotency_key', idempotency_key, 'idempotency_ttl', ARGV[7])
 end
-redis.call('HINCRBY', P .. 'counted', 'accepted|' .. (get('pipeline') or '') .. '|', 1)
+redis.call('HINCRBY', P .. 'counted', 'accepted|' .. (get('pipeline') or ''), 1)
 return {'accepted', look(id)}

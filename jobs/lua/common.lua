@@ -51,7 +51,7 @@ end
 local function count(to, kind, t)
   local pipeline, created, begun = get('pipeline') or '', tonumber(get('created_at')), get('claimed_at')
   local minute = P .. 'minute:' .. math.floor(t / 60)
-  redis.call('HINCRBY', P .. 'counted', 'jobs|' .. pipeline .. '|' .. to, 1)
+  redis.call('HINCRBY', P .. 'counted', 'ended|' .. pipeline .. '|' .. to, 1)
   if to == 'error' then redis.call('HINCRBY', P .. 'counted', 'failures|' .. pipeline .. '|' .. kind, 1) end
   redis.call('HINCRBY', minute, to, 1)
   if begun and to == 'complete' then

@@ -14,5 +14,8 @@ if ARGV[4] == 'complete' then  -- a moving average, for estimates
   local pipeline, took = get('pipeline'), now() - tonumber(get('claimed_at'))
   local usual = tonumber(redis.call('HGET', P .. 'usual', pipeline) or took)
   redis.call('HSET', P .. 'usual', pipeline, stamp(usual + 0.2 * (took - usual)))
+  for stage, seconds in pairs(cjson.decode(get('timings') or '{}')) do
+    observe('stage_seconds', pipeline .. '|' .. stage, seconds)
+  end
 end
 return ARGV[4]

@@ -6,10 +6,12 @@ from web.resources.events import blueprint as events
 from web.resources.health import blueprint as health
 from web.resources.jobs import blueprint as jobs
 from web.resources.outputs import blueprint as outputs
+from web.resources.statistics import blueprint as statistics
 
 RESOURCES: dict[str, Blueprint] = {
     "jobs": jobs,
     "events": events,
     "outputs": outputs,
     "health": health,
+    "statistics": statistics,
 }
