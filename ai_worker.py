@@ -19,9 +19,11 @@ log = logging.getLogger("ai_worker")
 
 
 def members(settings: Settings, names: list[str], url: str) -> list[Member]:
-    """One worker process per device."""
+    """One worker process per device, and the one that makes previews."""
     command = [sys.executable, "-m", "workers.worker", "--redis", url]
-    return [Member(f"worker on {name}", [*command, "--device", name]) for name in names]
+    workers = [Member(f"worker on {name}", [*command, "--device", name]) for name in names]
+    previewer = Member("the previewer", [sys.executable, "-m", "workers.previewer", "--redis", url])
+    return [*workers, previewer] if settings.previews else workers
 
 
 def run(settings: Settings, names: list[str]) -> None:

@@ -42,6 +42,8 @@ class Settings(BaseModel):
     plugins: Names = Field((), description="Python modules with a PIPELINES dict to serve besides our own")
     fallback: bool = Field(True, description="auto may answer with relief when the dialect's model cannot run")
 
+    previews: bool = Field(True, description="make a rough shape of each picture while its job waits")
+
     api_keys: Names = Field((), description="when set, every request needs one, and the key is the client")
     trusted_proxies: int = Field(0, ge=0, le=16, description="proxies in front of us that append to X-Forwarded-For")
     outputs_access: Literal["link", "owner"] = Field(

@@ -25,6 +25,8 @@ from storage import Storage, keys
 R = TypeVar("R")
 
 TASK = "workers.tasks.run"
+_PREVIEWS = PREFIX + "previews"
+_MOST_PREVIEWS = 1000  # where nobody makes any, the list must not grow for ever
 _FLEET_CACHE_S = 1.0
 _LOOK_AGAIN_S = 5.0  # also without being woken: a message may be lost with its connection
 _ANSWER_S = 2.0
@@ -125,18 +127,18 @@ class JobQueue:
     """
 
     def __init__(self, url: str, storage: Storage, settings: Settings) -> None:
-        self._redis = connect(url, answer_s=_ANSWER_S)
+        self.redis = connect(url, answer_s=_ANSWER_S)
         self._raw = connect(url, decode=False, answer_s=_ANSWER_S)
         self._away_until = 0.0
         self._storage = storage
         self._settings = settings
-        self._transitions = Transitions(self._redis)
-        self._look = self._redis.register_script(script("look"))
-        self._follow = self._redis.register_script(script("follow"))
+        self._transitions = Transitions(self.redis)
+        self._look = self.redis.register_script(script("look"))
+        self._follow = self.redis.register_script(script("follow"))
         self.changes = Changes(url)
         self._accept = script("accept")
-        self._fleet = Fleet(self._redis)
-        self._statistics = Statistics(self._redis)
+        self._fleet = Fleet(self.redis)
+        self._statistics = Statistics(self.redis)
         self._fleet_seen: tuple[float, list[WorkerInfo]] = (0.0, [])
         self._queues = {lane: rq_queue(lane, self._raw) for lane in LANES}
 
@@ -146,7 +148,7 @@ class JobQueue:
 
     @_translated
     def ping(self) -> bool:
-        return bool(self._redis.ping())
+        return bool(self.redis.ping())
 
     @_translated
     def workers(self) -> list[WorkerInfo]:
@@ -190,7 +192,7 @@ class JobQueue:
     @_translated
     def first_with_key(self, client: str, idempotency_key: str) -> JobView | None:
         """The job an Idempotency-Key has brought before, if it is still known."""
-        job_id = self._redis.get(f"{PREFIX}client:{client}:idempotency:{idempotency_key}")
+        job_id = self.redis.get(f"{PREFIX}client:{client}:idempotency:{idempotency_key}")
         try:
             return self.look(job_id, client) if job_id else None
         except JobNotFound:
@@ -229,6 +231,12 @@ class JobQueue:
             raise self._too_many(answer)
         return self._view(answer)
 
+    @_translated
+    def next_to_preview(self, seconds: float) -> str:
+        """The id of a job that might like a preview, for whoever takes it; empty when none came in time."""
+        taken = self.redis.blpop([_PREVIEWS], timeout=seconds)
+        return str(taken[1]) if taken else ""
+
     def _enqueue(self, job_id: str, request: JobRequest, lane: str, stored: list[str]) -> tuple[str, Any]:
         """The accept script and RQ's push in one round trip. They need no transaction: should only the first arrive,
         the reaper makes up for the second; an id pushed for a refused job is dropped by the worker."""
@@ -238,6 +246,9 @@ class JobQueue:
         with self._raw.pipeline(transaction=False) as pipe:
             pipe.eval(self._accept, 0, PREFIX, job_id, request.client, lane, *limits, *flat)
             rq_push(self._queues[lane], job_id, pipe)
+            if request.wants_preview:
+                pipe.rpush(_PREVIEWS, job_id)
+                pipe.ltrim(_PREVIEWS, -_MOST_PREVIEWS, -1)
             word, answer = _text(pipe.execute()[0])
         return word, answer
 
@@ -320,8 +331,8 @@ class JobQueue:
     @_translated
     def history(self, client: str) -> list[JobView]:
         """The client's latest jobs, newest first."""
-        names = self._redis.zrevrange(f"{PREFIX}client:{client}:history", 0, self._settings.history_limit - 1)
-        with self._redis.pipeline(transaction=False) as pipe:
+        names = self.redis.zrevrange(f"{PREFIX}client:{client}:history", 0, self._settings.history_limit - 1)
+        with self.redis.pipeline(transaction=False) as pipe:
             for job_id in names:
                 self._look(args=[PREFIX, job_id], client=pipe)
             return [self._view(answer) for answer in pipe.execute() if answer]
@@ -329,7 +340,7 @@ class JobQueue:
     @_translated
     def counts(self, client: str) -> Counts:
         """Jobs waiting and running, in all and of this client."""
-        with self._redis.pipeline(transaction=False) as pipe:
+        with self.redis.pipeline(transaction=False) as pipe:
             for lane in LANES:
                 pipe.zcard(f"{PREFIX}waiting:{lane}")
             pipe.zcard(f"{PREFIX}processing")

@@ -29,6 +29,7 @@ class JobRequest:
         image_name: what the client called its picture.
         idempotency_key: the same key from the same client gives the same job; empty for none.
         webhook_url: who is to be told of the end; empty for nobody.
+        wants_preview: a rough shape is worth making while it waits.
     """
 
     client: str
@@ -39,6 +40,7 @@ class JobRequest:
     warnings: list[str] = field(default_factory=list)
     idempotency_key: str = ""
     webhook_url: str = ""
+    wants_preview: bool = False
 
     def fields(self, inputs: list[str]) -> dict[str, str]:
         """The hash fields that never change."""

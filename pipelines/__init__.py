@@ -16,11 +16,15 @@ class Entry(NamedTuple):
     params: str
     pipeline: str
     lane: str  # "cpu": runs well anywhere; "device": wants an accelerator where there is one
+    preview: bool = False  # a rough shape of the picture is worth looking at while the job waits
 
 
 PIPELINES: dict[str, Entry] = {
-    "relief": Entry("pipelines.relief.params:ReliefParams", "pipelines.relief.pipeline:ReliefPipeline", "cpu"),
+    "relief": Entry(
+        "pipelines.relief.params:ReliefParams", "pipelines.relief.pipeline:ReliefPipeline", "cpu", preview=True
+    ),
 }
+PREVIEW = "relief"  # what makes that shape
 
 
 def _resolve(target: str) -> type:

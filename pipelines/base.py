@@ -34,10 +34,17 @@ class Progress:
     Args:
         report: receives every Step.
         plan: stage name → its usual share of the run time, in the order the stages run.
+        show: receives the file of a preview.
     """
 
-    def __init__(self, report: Callable[[Step], None], plan: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        report: Callable[[Step], None],
+        plan: Mapping[str, float],
+        show: Callable[[Path], None] = lambda path: None,
+    ) -> None:
         self._report = report
+        self._show = show
         self._plan = dict(plan)
         self._total = sum(self._plan.values()) or 1.0
         self._reached = 0.0
@@ -57,6 +64,10 @@ class Progress:
         fraction = (before + share * step / max(of, 1)) / self._total
         self._reached = max(self._reached, min(fraction, 1.0))
         self._report(Step(stage, step, of, self._reached))
+
+    def preview(self, path: Path) -> None:
+        """Shows a finished GLB of the rough shape to those who wait, before anything else is finished."""
+        self._show(path)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from configs.settings import LOG_FORMAT
 from pipelines.base import Pipeline, Progress, Step
 from pipelines.errors import PipelineError
 from pipelines.manifest import write_manifest
-from workers.messages import Advanced, Done, Failed, Ready, Run, Stop, Stopped, receive, send
+from workers.messages import Advanced, Done, Failed, Previewed, Ready, Run, Stop, Stopped, receive, send
 from workers.processes import die_with_parent
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class DeviceProcess:
         started = time.time()
         pipeline = self._pipeline(job.pipeline)
         params = pipelines.params_class(job.pipeline)(**job.params)
-        progress = Progress(self._report, pipeline.PLAN)
+        progress = Progress(self._report, pipeline.PLAN, self._show)
         out = Path(job.out)
         result = pipeline.run([Path(image) for image in job.images], params, out, progress)
         about = {**job.about, "pipeline": job.pipeline, "device": self._device, "started_at": started}
@@ -97,6 +97,9 @@ class DeviceProcess:
         if step.stage != stage or time.monotonic() - last >= _REPORT_EVERY_S:
             self._reported = (time.monotonic(), step.stage)
             send(self._pipe, Advanced(step.stage, step.step, step.of, step.fraction))
+
+    def _show(self, path: Path) -> None:
+        send(self._pipe, Previewed(str(path)))
 
 
 def _is_device_failure(error: Exception) -> bool:

@@ -46,6 +46,13 @@ class Advanced:
 
 
 @dataclass(frozen=True)
+class Previewed:
+    """There is a rough shape to look at: a GLB among the running job's files."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class Done:
     """All files lie in `out`, the manifest among them. `timings`: stage → seconds."""
 
@@ -68,8 +75,8 @@ class Stopped:
     """The job ended because of Stop; the process is ready for the next one."""
 
 
-Message = Run | Stop | Ready | Advanced | Done | Failed | Stopped
-_TYPES = {cls.__name__: cls for cls in (Run, Stop, Ready, Advanced, Done, Failed, Stopped)}
+Message = Run | Stop | Ready | Advanced | Previewed | Done | Failed | Stopped
+_TYPES = {cls.__name__: cls for cls in (Run, Stop, Ready, Advanced, Previewed, Done, Failed, Stopped)}
 
 
 def send(pipe: Connection, message: Message) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from workers.messages import Advanced, Done, Failed, Message, Ready, Run, Stop, Stopped, receive, send
+from workers.messages import Advanced, Done, Failed, Message, Previewed, Ready, Run, Stop, Stopped, receive, send
 from workers.processes import environment, how_it_ended
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ class Died:
 
 
 Outcome = Done | Failed | Interrupted | Died
-Watch = Callable[[Advanced | None], str | None]
+News = Advanced | Previewed
+Watch = Callable[[News | None], str | None]
 
 
 class Supervisor:
@@ -123,7 +124,7 @@ class Supervisor:
             if self._pipe.poll(_TICK_S):
                 message = receive(self._pipe)
                 self._note(message)
-                if isinstance(message, Advanced):
+                if isinstance(message, News):
                     news = message
                 elif isinstance(message, Done | Failed):
                     return self._ended(message)

@@ -15,8 +15,8 @@ from jobs.records import JobProgress, JobRecord, JobStatus
 from jobs.transitions import Transitions
 from storage import Storage, keys
 from storage.errors import ObjectNotFound, StorageError
-from workers.messages import Advanced, Done, Failed, Run
-from workers.supervisor import Died, Interrupted, Outcome, Supervisor
+from workers.messages import Done, Failed, Previewed, Run
+from workers.supervisor import Died, Interrupted, News, Outcome, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +181,15 @@ class JobRunner:
         if word in (JobStatus.CANCELLED, JobStatus.ERROR, "gone"):
             self._storage.delete(keys.output_folder(record.client, record.id))
 
+    def show(self, record: JobRecord, preview: Path) -> None:
+        """Puts a rough shape where the client can see it. A job does not fail for want of one."""
+        try:
+            self._storage.put(keys.extras_key(record.client, record.id, keys.PREVIEW), preview.read_bytes())
+        except (StorageError, OSError) as error:
+            log.warning("job %s: no preview: %s", record.id, error)
+        else:
+            self._transitions.preview(record.id)
+
     def verdict(self, record: JobRecord, progress: JobProgress | None, started: float) -> str | None:
         """Renews the lease, and the reason to stop the job, if there is one."""
         self._beat()
@@ -202,7 +211,10 @@ class Watcher:
         self._asked = self._started
         self._news: JobProgress | None = None
 
-    def __call__(self, news: Advanced | None) -> str | None:
+    def __call__(self, news: News | None) -> str | None:
+        if isinstance(news, Previewed):
+            self._runner.show(self._record, Path(news.path))
+            return None
         if news is not None:
             first = self._news is None or self._news.stage != news.stage
             self._news = JobProgress(news.stage, news.step, news.of, news.fraction)

@@ -34,6 +34,7 @@ from pipelines.relief.views import assign, fit_all, rim
 
 VIEW_SIZE = 768
 MARGIN = 0.06
+PREVIEW_CANVAS = 512
 FRAMES = 30
 FRAME_MILLISECONDS = 70
 
@@ -59,6 +60,16 @@ class ReliefPipeline(Pipeline):
         flat_views(asset.scene, FIVE_VIEWS[0], params.texture_size)
         next(turntable(asset.scene, 1, params.texture_size))
 
+    def preview(self, images: Sequence[Path], params: ReliefParams) -> bytes:
+        """A GLB of the rough shape alone, in about a third of the time of a whole run.
+
+        Raises:
+            InputError: this picture cannot give an asset.
+        """
+        named, _ = assign(images, params)
+        cutouts = {view: cut_out(read_picture(path)) for view, path in named.items()}
+        return _preview(_sculpture(cutouts, fit_all(cutouts, PREVIEW_CANVAS, MARGIN), params))
+
     def run(self, images: Sequence[Path], params: ReliefParams, out: Path, progress: Progress) -> Result:
         clock = _Clock(progress)
         named, warnings = assign(images, params)
@@ -72,8 +83,8 @@ class ReliefPipeline(Pipeline):
             triangles = int(BUDGET[params.quality] * params.simplify_ratio)
             sculpture = sculpture.simplified(max(triangles, FEWEST_TRIANGLES))
         with clock("preview"):
-            preview = sculpture.simplified(PREVIEW_TRIANGLES).asset(PREVIEW_TEXTURE, "fast")
-            files.write(out / "preview.glb", _glb(preview))
+            files.write(out / "preview.glb", _preview(sculpture))
+            progress.preview(out / "preview.glb")
         with clock("mesh"):
             asset = sculpture.asset(params.texture_size, params.texture_bake_mode)
             _write_meshes(asset, out)
@@ -148,6 +159,10 @@ def _latent(points: Floats) -> bytes:
 
 def _glb(asset: Asset) -> bytes:
     return EXPORTERS["glb"](asset.scene.mesh, asset.material)
+
+
+def _preview(sculpture: Sculpture) -> bytes:
+    return _glb(sculpture.simplified(PREVIEW_TRIANGLES).asset(PREVIEW_TEXTURE, "fast"))
 
 
 def _write_meshes(asset: Asset, out: Path) -> None:

@@ -57,8 +57,18 @@ def image_to_3d() -> ResponseReturnValue:
     inputs, image_name = pictures(submission, parts.settings)
     check_count(params, len(inputs))
     warnings = choice.warnings + unknown(fields, TrellisForm, params_class, extra=_PICTURES)
-    job = JobRequest(who, OWN, choice.pipeline, params.model_dump(mode="json"), image_name, warnings, key)
-    return jsonify(_accepted(parts.queue.submit(job, inputs, pipelines.entry(choice.pipeline).lane)))
+    entry = pipelines.entry(choice.pipeline)
+    job = JobRequest(
+        who,
+        OWN,
+        choice.pipeline,
+        params.model_dump(mode="json"),
+        image_name,
+        warnings,
+        key,
+        wants_preview=entry.preview and parts.settings.previews,
+    )
+    return jsonify(_accepted(parts.queue.submit(job, inputs, entry.lane)))
 
 
 def _accepted(view: JobView) -> dict[str, Any]:
