@@ -9,6 +9,7 @@ import sys
 from configs.settings import Settings, load_settings
 from jobs.reaper import Reaper
 from jobs.server import serving
+from jobs.webhooks import Courier
 from storage import open_storage
 from workers import devices
 from workers.entry import entry
@@ -36,7 +37,9 @@ def run(settings: Settings, names: list[str]) -> None:
     storage = open_storage(settings.storage)
     with serving(settings) as url:
         reaper = Reaper(url, storage, settings)
+        courier = Courier(url, storage, settings)
         reaper.start()
+        courier.start()
         try:
             log.info("devices: %s", ", ".join(names))
             host = socket.gethostname()
@@ -44,6 +47,7 @@ def run(settings: Settings, names: list[str]) -> None:
                 settings.stop_grace_s + LONGEST_STOP_S
             )
         finally:
+            courier.close()
             reaper.close()
 
 

@@ -52,6 +52,12 @@ class Settings(BaseModel):
     cors_origins: Names = Field(("*",), description="origins a browser may call from")
     allow_private_urls: bool = Field(False, description="image_url and webhooks may reach private addresses")
 
+    webhook_secret: str | None = Field(
+        None,
+        pattern=r"^whsec_[A-Za-z0-9+/]{32,88}={0,2}$",
+        description="signs webhooks; none: one is made and kept in Redis",
+    )
+
     history_limit: int = Field(10, ge=1, le=100_000, description="finished requests kept per client")
     max_active: int = Field(10, ge=0, le=1_000_000, description="jobs a client may have waiting or running; 0: any")
     max_attempts: int = Field(3, ge=1, le=100, description="how often a job is tried when its process dies")

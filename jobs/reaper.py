@@ -160,7 +160,7 @@ class Reaper:
                 self._redis.zrem(PREFIX + "ended", job_id)
 
     def _remove(self, job_id: str) -> bool:
-        """Removes a job if it has ended. Returns False when there was no such job."""
+        """Removes a job if it has ended and who wanted to know was told. Returns False when there is no such job."""
         try:
             record = self._jobs.get(job_id)
         except JobNotFound:
@@ -168,7 +168,7 @@ class Reaper:
         except (KeyError, ValueError):
             log.error("job %s: its record cannot be read; taking it off the books", job_id)
             return False
-        if record.status.final:
+        if record.status.final and self._redis.zscore(PREFIX + "webhooks", job_id) is None:
             self._jobs.delete(record)
         return True
 

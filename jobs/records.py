@@ -81,6 +81,7 @@ class JobRecord:
         files: names below the job's output folder, once complete.
         preview: there is something to look at before the end.
         last_event: the id of the event that told the end.
+        webhook_state: delivered, again (it failed so far) or failed; empty before the first try.
     """
 
     id: str
@@ -109,6 +110,9 @@ class JobRecord:
     preview: bool = False
     last_event: str = ""
     webhook_url: str = ""
+    webhook_state: str = ""
+    webhook_tries: int = 0
+    webhook_note: str = ""
 
     @classmethod
     def from_hash(cls, values: dict[str, str]) -> "JobRecord":
@@ -140,4 +144,7 @@ class JobRecord:
             preview="preview" in values,
             last_event=values.get("last_event", ""),
             webhook_url=values.get("webhook", ""),
+            webhook_state=values.get("webhook_state", ""),
+            webhook_tries=int(values.get("webhook_tries", 0)),
+            webhook_note=values.get("webhook_note", ""),
         )

@@ -24,6 +24,7 @@ class Counters:
 
     Attributes:
         accepted: (pipeline,); ended: (pipeline, status); failures, retries: (pipeline, kind).
+        webhooks: (state,), of each try.
         wait_seconds, run_seconds: (pipeline,); stage_seconds: (pipeline, stage).
     """
 
@@ -31,6 +32,7 @@ class Counters:
     ended: dict[tuple[str, ...], int] = field(default_factory=dict)
     failures: dict[tuple[str, ...], int] = field(default_factory=dict)
     retries: dict[tuple[str, ...], int] = field(default_factory=dict)
+    webhooks: dict[tuple[str, ...], int] = field(default_factory=dict)
     wait_seconds: dict[tuple[str, ...], Histogram] = field(default_factory=dict)
     run_seconds: dict[tuple[str, ...], Histogram] = field(default_factory=dict)
     stage_seconds: dict[tuple[str, ...], Histogram] = field(default_factory=dict)

@@ -9,6 +9,10 @@ from jobs.records import JobProgress, JobRecord, JobStatus
 
 PREFIX = "maquette:"
 BOUNDS = ("0.1", "0.3", "1", "3", "10", "30", "100", "300", "1000", "3000")  # of the histograms' buckets, seconds
+_SCRIPTS = (
+    *("claim", "renew", "finish", "release", "expire", "cancel", "preview", "forget"),
+    *("webhook_next", "webhook_tried"),
+)
 _FOLDER = Path(__file__).parent / "lua"
 
 
@@ -22,8 +26,7 @@ class Transitions:
     """The worker's and the reaper's side of a job's life. Redis is the clock, so hosts may disagree about the time."""
 
     def __init__(self, redis: Any) -> None:
-        names = ("claim", "renew", "finish", "release", "expire", "cancel", "preview", "forget")
-        self._scripts = {name: redis.register_script(script(name)) for name in names}
+        self._scripts = {name: redis.register_script(script(name)) for name in _SCRIPTS}
 
     def _run(self, name: str, job_id: str, *args: object) -> Any:
         return self._scripts[name](args=[PREFIX, job_id, *args])
@@ -83,6 +86,14 @@ class Transitions:
     def preview(self, job_id: str) -> bool:
         """Says that a preview lies in the storage; False when the job has no use for one any more."""
         return bool(self._run("preview", job_id))
+
+    def next_webhook(self, lease_s: float) -> str:
+        """The id of an ended job whose webhook is due, ours for so long; empty when none is."""
+        return str(self._run("webhook_next", "", lease_s) or "")
+
+    def webhook_tried(self, job_id: str, state: str, pause_s: float, note: str) -> None:
+        """Records a try: "delivered", "failed" for good, or "again" after a pause."""
+        self._run("webhook_tried", job_id, state, pause_s, note)
 
     def forget(self, job_id: str) -> bool:
         """Removes an ended job's record."""

@@ -7,10 +7,10 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
+from jobs.remote import FetchFailed, RemoteTooLarge, UrlNotAllowed
 from pipelines.errors import PipelineUnavailable
 from storage.errors import BadKey, ObjectNotFound, StorageFull
 from web.images import BadImage, BadImageField, ImageTooLarge, NotAnImage
-from web.remote import FetchFailed, RemoteTooLarge, UrlNotAllowed
 from web.waiting import TooManyWaiting
 
 log = logging.getLogger(__name__)

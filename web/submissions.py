@@ -1,7 +1,7 @@
 """What every dialect's submit needs: fields and pictures out of a request, and the pipeline that will answer."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,11 +12,11 @@ from werkzeug.datastructures import FileStorage
 import pipelines
 from configs.settings import Settings
 from jobs.queue import Input, JobQueue
+from jobs.remote import check_url, fetch_image
 from pipelines.base import Params
 from pipelines.errors import PipelineUnavailable
 from web.errors import BadRequest
 from web.images import check_image, decode_base64_image
-from web.remote import fetch_image
 
 FALLBACK = "relief"
 _LONGEST_NAME = 255
@@ -64,7 +64,7 @@ def pictures(
     Args:
         names: fields and file parts that may hold a picture; `image_url` is looked at last.
     Raises:
-        BadRequest and the errors of web.images and web.remote.
+        BadRequest and the errors of web.images and jobs.remote.
     """
     sources: list[tuple[str, Callable[[], bytes]]] = []
     deadline = time.monotonic() + _FETCH_S
@@ -80,6 +80,20 @@ def pictures(
     if len(sources) > settings.max_images:  # counted before anything is decoded or fetched
         raise BadRequest(f"image is given {len(sources)} times; at most {settings.max_images} pictures fit one request")
     return [_checked(read_source(), settings) for _, read_source in sources], _clean(sources[0][0])
+
+
+def webhook_url(fields: Mapping[str, Any], settings: Settings) -> str:
+    """The address that is to be called at the end of the job; empty for none.
+
+    Raises:
+        BadRequest, UrlNotAllowed: it cannot be called.
+    """
+    texts = _texts(fields.get("webhook_url"), "webhook_url")
+    if len(texts) > 1:
+        raise BadRequest(f"webhook_url is given {len(texts)} times; one address is called at the end")
+    for url in texts:
+        check_url(url, settings.allow_private_urls, name="webhook_url")
+    return texts[0] if texts else ""
 
 
 def _read_part(part: FileStorage, settings: Settings) -> bytes:

@@ -233,3 +233,16 @@ def test_a_model_that_cannot_run_here_is_unavailable(client: FlaskClient, png: b
 @pytest.fixture
 def environ(environ: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
     return environ | getattr(request, "param", {})
+
+
+@pytest.mark.parametrize("url", ["ftp://x.example/", "http://127.0.0.1/", "http://10.0.0.1/x", "hello"])
+def test_a_webhook_url_that_cannot_be_called_is_refused_at_once(client: FlaskClient, png: bytes, url: str) -> None:
+    answer = client.post("/image_to_3d", data={"image": (io.BytesIO(png), "a.png"), "webhook_url": url})
+    assert answer.status_code == 400 and "webhook_url" in answer.json["error"]
+    assert client.get("/jobs").json["jobs"] == []
+
+
+def test_a_webhook_is_listed_with_its_job(client: FlaskClient, png: bytes) -> None:
+    form = {"image": (io.BytesIO(png), "a.png"), "webhook_url": "https://hooks.example.com/x"}
+    told = client.get(client.post("/image_to_3d", data=form).json["urls"]["job"]).json
+    assert told["webhook"] == {"url": "https://hooks.example.com/x", "state": "waiting", "tries": 0, "note": ""}

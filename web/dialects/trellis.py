@@ -11,7 +11,7 @@ from jobs.queue import JobView
 from jobs.records import JobRequest, JobStatus
 from web.context import client, context
 from web.resources.jobs import describe, idempotency_key, look, retry_after, urls
-from web.submissions import check_count, choose, pictures, read
+from web.submissions import check_count, choose, pictures, read, webhook_url
 from web.validation import check, unknown
 
 OWN = "trellis"
@@ -66,6 +66,7 @@ def image_to_3d() -> ResponseReturnValue:
         image_name,
         warnings,
         key,
+        webhook_url=webhook_url(fields, parts.settings),
         wants_preview=entry.preview and parts.settings.previews,
     )
     return jsonify(_accepted(parts.queue.submit(job, inputs, entry.lane)))

@@ -121,6 +121,9 @@ def describe(view: JobView) -> dict[str, Any]:
         answer["output_files"] = record.files
     if record.cancel and not record.status.final:
         answer["cancelling"] = True
+    if record.webhook_url:
+        told = {"state": record.webhook_state or "waiting", "tries": record.webhook_tries, "note": record.webhook_note}
+        answer["webhook"] = {"url": record.webhook_url, **told}
     if record.error:
         answer |= {"error": record.error, "error_kind": record.error_kind}
     return answer
@@ -154,7 +157,7 @@ def preview_url(record: JobRecord) -> str:
 
 
 def _output_url(record: JobRecord, name: str) -> str:
-    return f"/outputs/{quote(record.client)}/{record.id}/{quote(name)}"
+    return "/" + quote(keys.output_key(record.client, record.id, name))
 
 
 def idempotency_key(given: Request) -> str:

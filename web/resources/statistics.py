@@ -85,6 +85,7 @@ def _jobs(counters: Counters) -> Iterable[Metric]:
         ("maquette_jobs_ended", "jobs that came to an end", ["pipeline", "status"], counters.ended),
         ("maquette_job_failures", "jobs that ended in an error, by kind", ["pipeline", "kind"], counters.failures),
         ("maquette_job_retries", "attempts that died and were repeated", ["pipeline", "kind"], counters.retries),
+        ("maquette_webhook_tries", "calls to receivers, by what came of them", ["state"], counters.webhooks),
     )
     for name, words, labels, values in counted:
         family = CounterMetricFamily(name, words, labels=labels)

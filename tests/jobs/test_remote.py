@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests_hardened.ip_filter import EXTRA_BLOCKED_NET_RANGES
 
-from web import remote
-from web.remote import FetchFailed, Network, RemoteTooLarge, UrlNotAllowed, check_url, fetch_image, is_public
+from jobs import remote
+from jobs.remote import FetchFailed, Network, RemoteTooLarge, UrlNotAllowed, check_url, fetch_image, is_public
 
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 PUBLIC = "93.184.215.14"

@@ -1,4 +1,4 @@
-"""Pictures fetched from a client's URL, without letting that client reach what only this server can reach.
+"""Calls to addresses that clients name, without letting a client reach what only this server can reach.
 
 ValueError
 ├── UrlNotAllowed    400   the URL itself: scheme, port, spelling, or a host that is not public
@@ -24,7 +24,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, cast
 from urllib.parse import quote, urljoin, urlsplit
@@ -36,6 +36,7 @@ _PORTS = {"http": 80, "https": 443}
 _MAX_URL = 4096
 _MAX_ADDRESSES = 4
 _CHUNK = 1 << 16
+_MAX_ANSWER = 1 << 18  # bytes of a webhook's answer, of which only the status counts
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "Connection": "close", "User-Agent": "maquette"}
 
@@ -186,6 +187,40 @@ def fetch_image(
             f"{name} took longer than {timeout_s:g} s; try again, or send the picture itself in the request"
         ) from error
     raise FetchFailed(f"{name} redirects more than {max_redirects} times; give the address it ends at")
+
+
+def post(
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    allow_private: bool,
+    timeout_s: float = 10.0,
+    name: str = "webhook_url",
+    network: Network = INTERNET,
+) -> int:
+    """Sends `body` to `url`: the HTTP status it was answered with. Redirects are not followed.
+
+    Args:
+        allow_private, timeout_s, name: as for fetch_image.
+    Raises:
+        UrlNotAllowed: the address is not one to be called.
+        FetchFailed: nobody answered in time.
+    """
+    deadline = _Deadline(timeout_s)
+    target = _parse(url, name, allow_private)
+    try:
+        addresses = _addresses(target, name, allow_private, deadline, network)
+        with _open(target, addresses, deadline, network) as sock:
+            connection = _connection(_MeteredSocket(sock, deadline, _MAX_ANSWER), target)
+            plain = {"Host": target.host_header, "User-Agent": "maquette", "Connection": "close"}
+            connection.request("POST", target.path, body, {**plain, **headers})
+            with connection.getresponse() as response:
+                return response.status
+    except TimeoutError as error:
+        raise FetchFailed(f"{name} took longer than {timeout_s:g} s to answer") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise FetchFailed(f"{name} could not be called at {target.host}: {_reason(error)}") from error
 
 
 def check_url(url: str, allow_private: bool, *, name: str = "image_url") -> None:
@@ -379,10 +414,15 @@ def _open(target: _Target, addresses: list[str], deadline: _Deadline, network: N
         raise
 
 
-def _exchange(wire: "_MeteredSocket", target: _Target, name: str, max_bytes: int) -> bytes | _Redirect:
+def _connection(wire: "_MeteredSocket", target: _Target) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection(target.host, target.port)
     connection.auto_open = 0  # it must never open a connection of its own, to an address nobody checked
     connection.sock = cast(socket.socket, wire)
+    return connection
+
+
+def _exchange(wire: "_MeteredSocket", target: _Target, name: str, max_bytes: int) -> bytes | _Redirect:
+    connection = _connection(wire, target)
     connection.request("GET", target.path, headers={"Host": target.host_header, **_HEADERS})
     with connection.getresponse() as response:
         location = response.getheader("Location")
