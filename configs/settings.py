@@ -9,7 +9,6 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 PREFIX = "MAQUETTE_"
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -81,6 +80,7 @@ class Settings(BaseModel):
         description="requests in each gunicorn process that may wait for a job",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = Field("text", description="json: one object a line, with request and job ids")
 
     @model_validator(mode="before")
     @classmethod

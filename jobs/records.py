@@ -29,6 +29,7 @@ class JobRequest:
         image_name: what the client called its picture.
         idempotency_key: the same key from the same client gives the same job; empty for none.
         webhook_url: who is to be told of the end; empty for nobody.
+        submitted_by: the id of the HTTP request, for the log.
         wants_preview: a rough shape is worth making while it waits.
     """
 
@@ -41,6 +42,7 @@ class JobRequest:
     idempotency_key: str = ""
     webhook_url: str = ""
     wants_preview: bool = False
+    submitted_by: str = ""
 
     def fields(self, inputs: list[str]) -> dict[str, str]:
         """The hash fields that never change."""
@@ -52,6 +54,7 @@ class JobRequest:
             "inputs": json.dumps(inputs),
             "image_name": self.image_name,
             "warnings": json.dumps(self.warnings),
+            "submitted_by": self.submitted_by,
         }
 
 
@@ -113,6 +116,7 @@ class JobRecord:
     webhook_state: str = ""
     webhook_tries: int = 0
     webhook_note: str = ""
+    submitted_by: str = ""
 
     @classmethod
     def from_hash(cls, values: dict[str, str]) -> "JobRecord":
@@ -147,4 +151,5 @@ class JobRecord:
             webhook_state=values.get("webhook_state", ""),
             webhook_tries=int(values.get("webhook_tries", 0)),
             webhook_note=values.get("webhook_note", ""),
+            submitted_by=values.get("submitted_by", ""),
         )

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import redis
 
+from configs import logs
 from configs.settings import Settings, load_settings
 from jobs.errors import JobNotFound, JobsError
 from jobs.queue import JobQueue
@@ -129,7 +130,8 @@ class Courier:
 
     def _carry(self, job_id: str) -> None:
         try:
-            self.deliver(job_id)
+            with logs.about(job_id=job_id):
+                self.deliver(job_id)
         except Exception:
             log.exception("job %s: its webhook could not be handled; it is due again in a minute", job_id)
         finally:

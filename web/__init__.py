@@ -8,7 +8,7 @@ import pipelines
 from configs.settings import Settings
 from jobs.queue import JobQueue
 from storage import open_storage
-from web import errors
+from web import errors, requests
 from web.context import Context, client
 from web.dialects import DIALECTS
 from web.resources import RESOURCES
@@ -40,8 +40,9 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
         origins=list(settings.cors_origins),
         send_wildcard=wildcard,
         always_send=False,
-        expose_headers=["Content-Range", "ETag", "Retry-After"],
+        expose_headers=["Content-Range", "ETag", "Retry-After", requests.HEADER],
     )
+    requests.install(app)
     if settings.api_keys:
         app.before_request(_demand_key)
     slots.install(app)

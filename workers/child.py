@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pipelines
-from configs.settings import LOG_FORMAT
+from configs import logs
 from pipelines.base import Pipeline, Progress, Step
 from pipelines.errors import PipelineError
 from pipelines.manifest import write_manifest
@@ -48,7 +48,8 @@ class DeviceProcess:
         while True:
             message = receive(self._pipe)
             if isinstance(message, Run):
-                send(self._pipe, self._carry_out(message))
+                with logs.about(request_id=message.request_id, job_id=message.job_id):
+                    send(self._pipe, self._carry_out(message))
 
     def _warm(self, name: str) -> None:
         """Loads a pipeline ahead of its first job. One that cannot be loaded keeps no other from working."""
@@ -116,10 +117,11 @@ def main() -> None:
     parser.add_argument("--pipelines", required=True)
     parser.add_argument("--plugins", default="")
     parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--log-format", default="text")
     args = parser.parse_args()
     die_with_parent(signal.SIGKILL, args.parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's business
-    logging.basicConfig(level=args.log_level, format=LOG_FORMAT)
+    logs.configure(args.log_level, args.log_format)
     for module in filter(None, args.plugins.split(",")):
         pipelines.register(module)
     try:

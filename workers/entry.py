@@ -1,12 +1,12 @@
 """What every entry file begins and ends with: settings, logging, signals, and one sentence where something is wrong."""
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pipelines
-from configs.settings import LOG_FORMAT, Settings, SettingsError, load_settings
+from configs import logs
+from configs.settings import Settings, SettingsError, load_settings
 from jobs.errors import UnsafeRedis
 from pipelines.errors import PipelineUnavailable
 from storage.errors import StorageError
@@ -20,7 +20,7 @@ def entry(program: str) -> Iterator[Settings]:
     follow_parent()
     try:
         settings = load_settings()
-        logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+        logs.configure(settings.log_level, settings.log_format)
         for module in settings.plugins:
             pipelines.register(module)
         yield settings

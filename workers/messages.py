@@ -10,7 +10,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Run:
-    """Carry out one job. `out` is an empty folder for its files; `about` is copied into the manifest."""
+    """Carry out one job.
+
+    Attributes:
+        out: an empty folder for its files.
+        about: copied into the manifest.
+        request_id: of the submit, for the log.
+    """
 
     job_id: str
     pipeline: str
@@ -18,6 +24,7 @@ class Run:
     images: list[str]
     out: str
     about: dict[str, Any]
+    request_id: str = ""
 
 
 @dataclass(frozen=True)

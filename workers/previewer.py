@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol, cast
 
 import pipelines
-from configs.settings import LOG_FORMAT, Settings, load_settings
+from configs import logs
+from configs.settings import Settings, load_settings
 from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.queue import JobQueue
 from jobs.records import JobRecord, JobStatus
@@ -66,11 +67,8 @@ class Previewer:
         """Makes one preview, if it is still of use."""
         signal.alarm(_LONGEST_S)  # ends the process, and a new one goes on with the next
         try:
-            record = self._queue.get(job_id)
-            time.sleep(max(0.0, _LOOK_AFTER_S - (time.time() - record.created_at)))
-            record = self._queue.get(job_id)
-            if _is_of_use(record):
-                self._make(record)
+            with logs.about(job_id=job_id):
+                self._consider(job_id)
         except JobNotFound:
             log.debug("job %s has gone", job_id)
         except StorageError as error:
@@ -79,6 +77,13 @@ class Previewer:
             log.exception("job %s: no preview", job_id)
         finally:
             signal.alarm(0)
+
+    def _consider(self, job_id: str) -> None:
+        record = self._queue.get(job_id)
+        time.sleep(max(0.0, _LOOK_AFTER_S - (time.time() - record.created_at)))
+        record = self._queue.get(job_id)
+        if _is_of_use(record):
+            self._make(record)
 
     def _make(self, record: JobRecord) -> None:
         scratch = self._storage.scratch()
@@ -121,7 +126,7 @@ def main() -> None:
     follow_parent()
     os.nice(_NICE)
     settings = load_settings()
-    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+    logs.configure(settings.log_level, settings.log_format)
     for module in settings.plugins:
         pipelines.register(module)
     Previewer(args.redis, open_storage(settings.storage), settings).serve()

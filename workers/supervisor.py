@@ -49,10 +49,15 @@ class Supervisor:
     """
 
     def __init__(
-        self, device: str, pipelines: Sequence[str], plugins: Sequence[str] = (), log_level: str = "INFO"
+        self,
+        device: str,
+        pipelines: Sequence[str],
+        plugins: Sequence[str] = (),
+        log_level: str = "INFO",
+        log_format: str = "text",
     ) -> None:
         self._flags = ["--device", device, "--pipelines", ",".join(pipelines), "--plugins", ",".join(plugins)]
-        self._flags += ["--log-level", log_level]
+        self._flags += ["--log-level", log_level, "--log-format", log_format]
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._ready = False

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from configs import logs
 from configs.settings import Settings
 from jobs.records import JobProgress, JobRecord, JobStatus
 from jobs.transitions import Transitions
@@ -76,7 +77,8 @@ class JobRunner:
         log.info("job %s: attempt %d, %s", job_id, record.attempts, record.pipeline)
         self.current_job = job_id
         try:
-            self._attempt(record)
+            with logs.about(request_id=record.submitted_by, job_id=job_id):
+                self._attempt(record)
         finally:
             self.current_job = ""
 
@@ -115,7 +117,7 @@ class JobRunner:
     def _message(self, record: JobRecord, scratch: Path, out: Path) -> Run:
         images = [str(self._storage.fetch(key, scratch)) for key in record.inputs]
         about = {"request_id": record.id, "attempt": record.attempts, "requested_warnings": record.warnings}
-        return Run(record.id, record.pipeline, record.params, images, str(out), about)
+        return Run(record.id, record.pipeline, record.params, images, str(out), about, record.submitted_by)
 
     def _conclude(self, record: JobRecord, outcome: Outcome, out: Path) -> None:
         if isinstance(outcome, Done):

@@ -22,7 +22,8 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker, WorkerStatus
 
 import pipelines
-from configs.settings import LOG_FORMAT, Settings, load_settings
+from configs import logs
+from configs.settings import Settings, load_settings
 from jobs.fleet import Fleet, WorkerInfo
 from jobs.queue import rq_push, rq_queue
 from jobs.server import connect
@@ -81,7 +82,7 @@ class DeviceWorker(BaseWorker):
         self._device = device
         self._lane = devices.lane(device)
         self._offered = offered(settings)
-        self._supervisor = Supervisor(device, self._offered, settings.plugins, settings.log_level)
+        self._supervisor = Supervisor(device, self._offered, settings.plugins, settings.log_level, settings.log_format)
         raw = connect(url, decode=False, retry_s=_PATIENCE_S)
         client = connect(url, retry_s=_PATIENCE_S)
         self._queue = rq_queue(self._lane, raw)
@@ -222,7 +223,7 @@ def main() -> None:
     args = parser.parse_args()
     follow_parent()
     settings = load_settings()
-    logging.basicConfig(level=settings.log_level, format=LOG_FORMAT)
+    logs.configure(settings.log_level, settings.log_format)
     for module in settings.plugins:
         pipelines.register(module)
     with devices.held(args.device, settings.data_dir):

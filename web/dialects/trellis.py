@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, Field
 
 import pipelines
+from configs import logs
 from jobs.queue import JobView
 from jobs.records import JobRequest, JobStatus
 from web.context import client, context
@@ -68,6 +69,7 @@ def image_to_3d() -> ResponseReturnValue:
         key,
         webhook_url=webhook_url(fields, parts.settings),
         wants_preview=entry.preview and parts.settings.previews,
+        submitted_by=logs.request_id(),
     )
     return jsonify(_accepted(parts.queue.submit(job, inputs, entry.lane)))
 
