@@ -34,15 +34,20 @@ def hammer(
     seconds: float,
     check: Callable[[bytes], bool],
     connections: int = 8,
+    pace_s: float = 0.0,
 ) -> Load:
-    """Sends the same request over several connections for `seconds`."""
+    """Sends the same request over several connections for `seconds`.
+
+    Args:
+        pace_s: how long each connection rests between two requests; 0 asks how many the service can take.
+    """
     where = urlsplit(url)
     told = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     head = f"{method} {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{told}Content-Length: {len(body)}\r\n\r\n"
     load = Load()
     started = time.monotonic()
     until = started + seconds
-    work = (str(where.hostname), int(where.port or 80), head.encode() + body, until, check, load)
+    work = (str(where.hostname), int(where.port or 80), head.encode() + body, until, check, load, pace_s)
     threads = [threading.Thread(target=_connection, args=work) for _ in range(connections)]
     for thread in threads:
         thread.start()
@@ -52,7 +57,15 @@ def hammer(
     return load
 
 
-def _connection(host: str, port: int, request: bytes, until: float, check: Callable[[bytes], bool], load: Load) -> None:
+def _connection(
+    host: str,
+    port: int,
+    request: bytes,
+    until: float,
+    check: Callable[[bytes], bool],
+    load: Load,
+    pace_s: float,
+) -> None:
     with socket.create_connection((host, port), timeout=30) as wire:
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while time.monotonic() < until:
@@ -62,6 +75,7 @@ def _connection(host: str, port: int, request: bytes, until: float, check: Calla
             load.latencies_ms.append((time.perf_counter() - started) * 1000)
             if not (answer.startswith(b"HTTP/1.1 2") and check(answer)):
                 load.wrong += 1
+            time.sleep(pace_s)
 
 
 def _read(wire: socket.socket) -> bytes:

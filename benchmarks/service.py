@@ -19,6 +19,7 @@ import urllib3
 from PIL import Image
 from rq import Queue
 
+from benchmarks.crowd import Crowd
 from benchmarks.load import Load, hammer
 from configs.settings import load_settings
 from jobs.queue import rq_push, rq_queue
@@ -164,6 +165,37 @@ def status(folder: Path, seconds: float, many: int) -> dict[str, float]:
     return found
 
 
+def crowded(folder: Path, seconds: float, streams: int, waiting: int) -> dict[str, float]:
+    """An ordinary GET, polled by eight clients at a calm pace, while hundreds follow events and wait for ends.
+
+    Afterwards the one sleeping job is cancelled, and every stream and every waiting caller must be told so.
+    """
+    settings = _SETTINGS | {"MAQUETTE_ALLOW_PRIVATE_URLS": "1"}
+    with LocalService(folder, settings) as service:
+        client, image = service.client(), folder / "small.png"
+        image.write_bytes(picture(4))
+        job = client.submit(image, pipeline=PIPELINE, seconds=3600)
+        with Crowd(service.url, job.id, streams, waiting) as crowd:
+            load = hammer(
+                service.url,
+                "GET",
+                f"/jobs/{job.id}",
+                b"",
+                {},
+                seconds,
+                lambda answer: job.id.encode() in answer,
+                pace_s=0.05,
+            )
+            client.cancel(job.id)
+            told = crowd.told_of("cancelled", within_s=20)
+        return {
+            "get_p50_ms_with_500_streams": round(load.percentile(0.5), 2),
+            "get_p99_ms_with_500_streams": round(load.percentile(0.99), 2),
+            "streams_told_s": round(told.took_s, 2),
+            "wrong": load.wrong + told.missing,
+        }
+
+
 def measure(rounds: int, seconds: float, many: int) -> dict[str, float]:
     """Every figure, by name."""
     found: dict[str, float] = {}
@@ -180,6 +212,8 @@ def measure(rounds: int, seconds: float, many: int) -> dict[str, float]:
         found |= {"post_per_s": round(load.per_s), "post_p99_ms": round(load.percentile(0.99), 1)}
         found |= status(Path(folder, "status"), seconds, many)
         found["wrong"] += load.wrong
+        crowd = crowded(Path(folder, "crowd"), seconds, 500, 100)
+        found |= crowd | {"wrong": found["wrong"] + crowd["wrong"]}
     return found
 
 
