@@ -1,13 +1,11 @@
 """An independent look at a GLB file: what it holds and whether it is sound. Shares no code with the writer."""
 
 import io
-import json
 import struct
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from geometry.mesh import (
@@ -20,9 +18,7 @@ from geometry.mesh import (
     merge_positions,
     signed_volume,
 )
-
-COMPONENTS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
-WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+from geometry.readers.glb import read_accessor, read_chunks
 
 
 @dataclass(frozen=True)
@@ -57,36 +53,10 @@ class GlbReport:
 def inspect_glb(data: bytes) -> GlbReport:
     """What a GLB file holds; a file that cannot be read is a report with that problem, never an exception."""
     try:
-        document, binary = _chunks(data)
+        document, binary = read_chunks(data)
         return _report(document, binary)
     except (ValueError, KeyError, IndexError, TypeError, struct.error, OSError) as error:
         return GlbReport(problems=[f"not a readable GLB file: {error}"])
-
-
-def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
-    magic, version, length = struct.unpack_from("<4sII", data)
-    if magic != b"glTF" or version != 2 or length != len(data):
-        raise ValueError(f"header says {magic!r}, version {version}, {length} of {len(data)} bytes")
-    parts, offset = {}, 12
-    while offset < length:
-        size, kind = struct.unpack_from("<I4s", data, offset)
-        if size % 4 or offset + 8 + size > length:
-            raise ValueError(f"chunk of {size} bytes at {offset} is out of place")
-        parts[kind] = data[offset + 8 : offset + 8 + size]
-        offset += 8 + size
-    return json.loads(parts[b"JSON"]), parts.get(b"BIN\0", b"")
-
-
-def _read(document: dict[str, Any], binary: bytes, index: int) -> NDArray[Any]:
-    accessor = document["accessors"][index]
-    view = document["bufferViews"][accessor["bufferView"]]
-    kind, width = np.dtype(COMPONENTS[accessor["componentType"]]), WIDTHS[accessor["type"]]
-    start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
-    stride = view.get("byteStride", kind.itemsize * width)
-    if start % kind.itemsize or start + stride * (accessor["count"] - 1) + kind.itemsize * width > len(binary):
-        raise ValueError(f"accessor {index} is not aligned or reaches beyond the data")
-    array = np.ndarray((accessor["count"], width), kind, binary, start, (stride, kind.itemsize))
-    return array[:, 0] if width == 1 else array
 
 
 def _report(document: dict[str, Any], binary: bytes) -> GlbReport:
@@ -124,8 +94,8 @@ def _geometry(document: dict[str, Any], binary: bytes) -> tuple[Floats, Ints, Fl
     positions, faces, coordinates, problems, base = [], [], [], [], 0
     for mesh in document.get("meshes", []):
         for primitive in mesh["primitives"]:
-            points = _read(document, binary, primitive["attributes"]["POSITION"]).astype(np.float32)
-            index = _read(document, binary, primitive["indices"]).astype(np.int64)
+            points = read_accessor(document, binary, primitive["attributes"]["POSITION"]).astype(np.float32)
+            index = read_accessor(document, binary, primitive["indices"]).astype(np.int64)
             if index.size % 3 or index.max(initial=-1) >= len(points):
                 raise ValueError("indices do not name existing vertices in threes")
             accessor = document["accessors"][primitive["attributes"]["POSITION"]]
@@ -134,7 +104,9 @@ def _geometry(document: dict[str, Any], binary: bytes) -> tuple[Floats, Ints, Fl
             if not np.array_equal(np.asarray(accessor.get("min"), np.float32), points.min(axis=0)):
                 problems.append("the stated minimum of the positions is wrong or missing")
             if "TEXCOORD_0" in primitive["attributes"]:
-                coordinates.append(_read(document, binary, primitive["attributes"]["TEXCOORD_0"]).astype(np.float32))
+                coordinates.append(
+                    read_accessor(document, binary, primitive["attributes"]["TEXCOORD_0"]).astype(np.float32)
+                )
             positions.append(points)
             faces.append(index.reshape(-1, 3) + base)
             base += len(points)

@@ -6,6 +6,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from geometry.errors import MissingLibrary, UnreadableMesh
 from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
 from jobs.remote import FetchFailed, RemoteTooLarge, UrlNotAllowed
 from pipelines.errors import PipelineUnavailable
@@ -20,6 +21,10 @@ class BadRequest(ValueError):
     """A parameter cannot work; the message names it, what was given and what is allowed."""
 
 
+class ConversionBusy(RuntimeError):
+    """Others are being converted."""
+
+
 class Unauthorized(PermissionError):
     """No API key, or one we do not know."""
 
@@ -27,6 +32,7 @@ class Unauthorized(PermissionError):
 # exception → status, code, seconds to wait before trying again (0: trying again does not help)
 ERRORS: dict[type[Exception], tuple[int, str, int]] = {
     BadRequest: (400, "bad_parameter", 0),
+    UnreadableMesh: (400, "bad_parameter", 0),
     BadImage: (400, "bad_image", 0),
     BadImageField: (400, "bad_parameter", 0),
     UrlNotAllowed: (400, "url_not_allowed", 0),
@@ -43,6 +49,8 @@ ERRORS: dict[type[Exception], tuple[int, str, int]] = {
     TooManyWaiting: (503, "too_many_waiting", 5),
     NoWorker: (503, "no_worker", 5),
     PipelineUnavailable: (503, "pipeline_unavailable", 60),
+    MissingLibrary: (503, "conversion_unavailable", 60),
+    ConversionBusy: (503, "busy", 5),
     RedisUnavailable: (503, "redis_unavailable", 2),
     StorageFull: (503, "storage_full", 60),
 }

@@ -1,0 +1,18 @@
+"""What can go wrong with meshes that come from files.
+
+MeshError
+├── UnreadableMesh   a file that is no mesh, or holds more than we can carry over
+└── MissingLibrary   an optional library is not installed
+"""
+
+
+class MeshError(Exception):
+    """Base of every mesh failure."""
+
+
+class UnreadableMesh(MeshError, ValueError):
+    pass
+
+
+class MissingLibrary(MeshError, ImportError):
+    pass
