@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from geometry.errors import MissingLibrary
-from geometry.export.buffer import FLOAT, USHORT, Buffer, Packed, gltf_uv, index_type, linear
+from geometry.errors import MissingLibrary, UnreadableMesh
+from geometry.export.buffer import FLOAT, Buffer, Packed, gltf_uv, index_type, linear
 from geometry.mesh import Mesh
 
 EXTENSION = "KHR_draco_mesh_compression"
@@ -27,18 +27,21 @@ def pack_draco(buffer: Buffer, mesh: Mesh) -> Packed:
         raise MissingLibrary("Draco compression needs the library DracoPy; install it with: pip install DracoPy") from (
             error
         )
-    # DracoPy takes UV and normals as float64 alone.
-    encoded = DracoPy.encode(
-        np.ascontiguousarray(mesh.vertices, np.float32),
-        np.ascontiguousarray(mesh.faces, np.uint32),
-        quantization_bits=POSITION_BITS,
-        compression_level=_LEVEL,
-        tex_coord=None if mesh.uv is None else gltf_uv(mesh.uv).astype(np.float64),
-        normals=None if mesh.normals is None else mesh.normals.astype(np.float64),
-        generic_attributes=None if mesh.colours is None else {_COLOUR_ID: _colours(mesh)},
-        tex_coord_quantization_bits=UV_BITS,
-        normal_quantization_bits=NORMAL_BITS,
-    )
+    try:
+        # DracoPy takes UV and normals as float64 alone, and of whole numbers keeps only bytes in their type.
+        encoded = DracoPy.encode(
+            np.ascontiguousarray(mesh.vertices, np.float32),
+            np.ascontiguousarray(mesh.faces, np.uint32),
+            quantization_bits=POSITION_BITS,
+            compression_level=_LEVEL,
+            tex_coord=None if mesh.uv is None else gltf_uv(mesh.uv).astype(np.float64),
+            normals=None if mesh.normals is None else mesh.normals.astype(np.float64),
+            generic_attributes=None if mesh.colours is None else {_COLOUR_ID: linear(mesh.colours).astype(np.float32)},
+            tex_coord_quantization_bits=UV_BITS,
+            normal_quantization_bits=NORMAL_BITS,
+        )
+    except DracoPy.EncodingFailedException as error:
+        raise UnreadableMesh("Draco cannot store this mesh; it may consist of degenerate triangles alone") from error
     # Only the decoded stream tells its vertex count and the numbers of its attributes.
     decoded = DracoPy.decode(encoded)
     kinds = DracoPy.AttributeType
@@ -52,9 +55,8 @@ def pack_draco(buffer: Buffer, mesh: Mesh) -> Packed:
     for found in decoded.attributes:
         name = names[found["attribute_type"]]
         numbers[name] = found["unique_id"]
-        component, more = (USHORT, {"normalized": True}) if name == "COLOR_0" else (FLOAT, {})
         kind = "VEC2" if name == "TEXCOORD_0" else "VEC3"
-        attributes[name] = buffer.accessor(found["data"], kind, component, bounds=name == "POSITION", **more)
+        attributes[name] = buffer.accessor(found["data"], kind, FLOAT, bounds=name == "POSITION")
     corners = np.empty(3 * len(decoded.faces))
     primitive = {
         "attributes": attributes,
@@ -62,8 +64,3 @@ def pack_draco(buffer: Buffer, mesh: Mesh) -> Packed:
         "extensions": {EXTENSION: {"bufferView": buffer.view(encoded), "attributes": numbers}},
     }
     return Packed(primitive, extensions=[EXTENSION])
-
-
-def _colours(mesh: Mesh) -> np.ndarray:
-    assert mesh.colours is not None
-    return np.round(linear(mesh.colours) * 65535).astype(np.uint16)

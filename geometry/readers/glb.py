@@ -16,7 +16,8 @@ WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 _TRIANGLES = 4
 _KNOWN = {"EXT_texture_webp", "KHR_mesh_quantization"}
 _DEEPEST = 64
-_ATTRIBUTES = {"NORMAL": "normals", "TANGENT": "tangents", "TEXCOORD_0": "uv", "COLOR_0": "colours"}
+# What a Mesh has a place for, and how many numbers each may have.
+_ATTRIBUTES = {"POSITION": (3,), "NORMAL": (3,), "TANGENT": (4,), "TEXCOORD_0": (2,), "COLOR_0": (3, 4)}
 
 
 def read_glb(data: bytes) -> tuple[Mesh, Material]:
@@ -115,36 +116,39 @@ def _matrix(node: dict[str, Any]) -> NDArray[np.float64]:
 
 
 def _primitive(document: dict[str, Any], binary: bytes, primitive: dict[str, Any]) -> Mesh:
-    def values(name: str) -> Floats | None:
-        if name not in primitive["attributes"]:
-            return None
-        number = primitive["attributes"][name]
-        array = read_accessor(document, binary, number)
-        if not document["accessors"][number].get("normalized"):
-            return array.astype(np.float32)
-        return np.maximum(array / np.float32(np.iinfo(array.dtype).max), -1).astype(np.float32)
-
-    vertices = values("POSITION")
-    if vertices is None or vertices.shape[1:] != (3,):
+    if "POSITION" not in primitive["attributes"]:
         raise ValueError("a primitive has no positions")
+    named = {name: number for name, number in primitive["attributes"].items() if name in _ATTRIBUTES}
+    values = {name: _attribute(document, binary, name, number) for name, number in named.items()}
+    vertices = values["POSITION"]
+    if any(len(array) != len(vertices) for array in values.values()):
+        raise ValueError("the attributes of a primitive differ in length")
     index = np.arange(len(vertices))
     if "indices" in primitive:
         index = read_accessor(document, binary, primitive["indices"]).astype(np.int64)
-    if index.size % 3 or index.max(initial=-1) >= len(vertices):
+    if index.size % 3 or index.min(initial=0) < 0 or index.max(initial=-1) >= len(vertices):
         raise ValueError("indices do not name existing vertices in threes")
-    if not np.isfinite(vertices).all():
-        raise ValueError("some positions are not finite")
-    uv, colours = values("TEXCOORD_0"), values("COLOR_0")
-    if uv is not None:
-        uv = np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1)
+    uv, colours = values.get("TEXCOORD_0"), values.get("COLOR_0")
     return Mesh(
         vertices,
         index.reshape(-1, 3).astype(np.int32),
-        uv,
-        values("NORMAL"),
-        values("TANGENT"),
+        None if uv is None else np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1),
+        values.get("NORMAL"),
+        values.get("TANGENT"),
         None if colours is None else _srgb(colours[:, :3]),
     )
+
+
+def _attribute(document: dict[str, Any], binary: bytes, name: str, number: int) -> Floats:
+    """The values of one of _ATTRIBUTES as float32."""
+    array = read_accessor(document, binary, number)
+    if document["accessors"][number].get("normalized"):
+        array = np.maximum(array / np.float32(np.iinfo(array.dtype).max), -1)
+    if array.ndim != 2 or array.shape[1] not in _ATTRIBUTES[name]:
+        raise ValueError(f"{name} has the type {document['accessors'][number]['type']}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"some values of {name} are not finite")
+    return array.astype(np.float32)
 
 
 def _srgb(grey: Floats) -> Pixels:
@@ -181,7 +185,7 @@ def _joined(parts: list[Mesh]) -> Mesh:
     """One mesh of many, with the attributes that all of them have."""
     starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
     attributes = {}
-    for name in _ATTRIBUTES.values():
+    for name in ("uv", "normals", "tangents", "colours"):
         found = [getattr(part, name) for part in parts]
         attributes[name] = None if any(values is None for values in found) else np.concatenate(found)
     return Mesh(
@@ -204,8 +208,8 @@ def _material(document: dict[str, Any], binary: bytes) -> Material:
     return Material(
         _picture(document, binary, surface.get("baseColorTexture")),
         _picture(document, binary, entry.get("normalTexture")),
-        roughness=surface.get("roughnessFactor", 1.0),
-        metallic=surface.get("metallicFactor", 1.0),
+        roughness=float(surface.get("roughnessFactor", 1.0)),
+        metallic=float(surface.get("metallicFactor", 1.0)),
     )
 
 

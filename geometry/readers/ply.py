@@ -61,12 +61,13 @@ def _mesh(data: bytes, start: int, vertex: tuple[int, list[str]], face: tuple[in
     if corners.min() < 0 or corners.max() >= len(table):
         raise ValueError("a face names a vertex that does not exist")
     vertices, colours = _columns(table, "x", "y", "z"), _columns(table, "red", "green", "blue")
-    if vertices is None or not np.isfinite(vertices).all():
-        raise ValueError("positions are missing or not finite")
+    normals = _columns(table, "nx", "ny", "nz")
+    if vertices is None or not all(np.isfinite(found).all() for found in (vertices, normals) if found is not None):
+        raise ValueError("positions are missing, or some numbers are not finite")
     return Mesh(
         vertices.astype(np.float32),
         corners.astype(np.int32),
-        normals=_columns(table, "nx", "ny", "nz"),
+        normals=None if normals is None else normals.astype(np.float32),
         colours=None if colours is None else colours.astype(np.uint8),
     )
 
