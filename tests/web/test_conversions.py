@@ -345,7 +345,7 @@ def test_whoever_waits_too_long_or_finds_a_queue_is_told_when_to_come_back(
             assert answer.status_code == 503 and answer.get_json()["code"] == "busy"
             assert int(answer.headers["Retry-After"]) > 0
             monkeypatch.setattr(conversions, "PATIENCE_S", 3600)
-            monkeypatch.setattr(conversions, "_WAITING_ROOM", threading.BoundedSemaphore(0 + 1))
+            monkeypatch.setattr(conversions, "_WAITING_ROOM", threading.BoundedSemaphore(1))
             conversions._WAITING_ROOM.acquire()
             answer = client.get(at(done, "/output.glb?as=usdz"))
             assert answer.status_code == 503 and "too many" in answer.get_json()["error"]
