@@ -40,7 +40,7 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
         origins=list(settings.cors_origins),
         send_wildcard=wildcard,
         always_send=False,
-        expose_headers=["Content-Range", "ETag", "Retry-After", requests.HEADER],
+        expose_headers=["Content-Range", "ETag", "Retry-After", "Content-Disposition", requests.HEADER],
     )
     requests.install(app)
     if settings.api_keys:

@@ -43,7 +43,7 @@ def app(app: Flask) -> Iterator[Flask]:
     """Requests at the same time open more than one connection, and those outlive the garbage collector."""
     yield app
     queue = app.extensions["maquette"].queue
-    for redis in (queue._redis, queue._raw):
+    for redis in (queue.redis, queue._raw):
         redis.connection_pool.disconnect()
 
 
