@@ -33,14 +33,15 @@ class LocalService:
         self.url = ""
 
     def processes(self) -> list[int]:
-        """The ids of this service's processes, told by the data folder in their environment. Linux only."""
-        mark = f"MAQUETTE_DATA_DIR={self.data_dir}".encode()
-        own = os.getpid()
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != own and _carries(pid, mark)]
+        """The ids of this service's processes, told by the data folder in their environment. Redis writes its title
+        over its environment, so it is told by the folder it works in. Linux only."""
+        mark, own = f"MAQUETTE_DATA_DIR={self.data_dir}".encode(), os.getpid()
+        found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != own]
+        return [pid for pid in found if _carries(pid, mark) or _works_in(pid, self.data_dir / "redis")]
 
     def pids(self, part: str) -> list[int]:
-        """The ids of those whose command line names `part`: workers.child, gunicorn, redis, …"""
-        return [pid for pid in self.processes() if part.encode() in _proc(pid, "cmdline")]
+        """The ids of those that run `part`: workers.child, workers.worker, ai_worker.py, gunicorn, api.py, redis."""
+        return [pid for pid in self.processes() if part in _names(pid)]
 
     def start(self, ready_s: float = 120) -> "LocalService":
         """Starts everything and waits until a worker has its pipelines loaded.
@@ -105,3 +106,17 @@ def _proc(pid: int, name: str) -> bytes:
 
 def _carries(pid: int, mark: bytes) -> bool:
     return mark in _proc(pid, "environ").split(b"\0")
+
+
+def _works_in(pid: int, folder: Path) -> bool:
+    try:
+        return Path(os.readlink(f"/proc/{pid}/cwd")) == folder
+    except OSError:
+        return False
+
+
+def _names(pid: int) -> set[str]:
+    """The program and the arguments of a process without their folders; a Redis or Valkey server is `redis`."""
+    words = _proc(pid, "cmdline").replace(b" ", b"\0").decode(errors="replace").split("\0")
+    names = {word.rpartition("/")[2] for word in words}
+    return names | ({"redis"} if words[0].endswith(("redis-server", "valkey-server")) else set())

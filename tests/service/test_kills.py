@@ -95,7 +95,9 @@ def check_output(service: LocalService, client: MaquetteClient, job: Job, seed: 
 def test_a_killed_process_loses_no_job(service: LocalService, client: MaquetteClient, picture: Path, part: str) -> None:
     jobs = [running(client, picture, seconds=1.5, seed=1)]
     jobs += [client.submit(picture, pipeline="probe", seed=seed) for seed in (2, 3)]
-    for pid in service.pids(part):
+    victims = service.pids(part)
+    assert victims, f"no process runs {part}"
+    for pid in victims:
         os.kill(pid, signal.SIGKILL)
     for seed, job in enumerate(jobs, 1):
         check_output(service, client, ended(client, job), seed)
