@@ -19,7 +19,7 @@ from jobs.fleet import Fleet, WorkerInfo
 from jobs.records import JobRecord, JobRequest, JobStatus
 from jobs.server import connect
 from jobs.statistics import LANES, Counters, Depth, Statistics
-from jobs.transitions import PREFIX, Transitions, script
+from jobs.transitions import PREFIX, Script, Transitions, script
 from storage import Storage, keys
 
 R = TypeVar("R")
@@ -133,8 +133,8 @@ class JobQueue:
         self._storage = storage
         self._settings = settings
         self._transitions = Transitions(self.redis)
-        self._look = self.redis.register_script(script("look"))
-        self._follow = self.redis.register_script(script("follow"))
+        self._look = Script(self.redis, "look")
+        self._follow = Script(self.redis, "follow")
         self.changes = Changes(url)
         self._accept = script("accept")
         self._fleet = Fleet(self.redis)
@@ -261,7 +261,7 @@ class JobQueue:
         Raises:
             JobNotFound: no such job, or not theirs; which of the two is not told.
         """
-        answer = self._look(args=[PREFIX, job_id])
+        answer = self._look(job_id)
         view = self._view(answer) if answer else None
         if view is None or (client is not None and view.record.client != client):
             raise JobNotFound(job_id)
@@ -280,7 +280,7 @@ class JobQueue:
         Raises:
             JobNotFound: no such job, or not theirs.
         """
-        answer = self._follow(args=[PREFIX, job_id, last_id])
+        answer = self._follow(job_id, last_id)
         if not answer:
             raise JobNotFound(job_id)
         found, newest, since = answer
@@ -334,7 +334,7 @@ class JobQueue:
         names = self.redis.zrevrange(f"{PREFIX}client:{client}:history", 0, self._settings.history_limit - 1)
         with self.redis.pipeline(transaction=False) as pipe:
             for job_id in names:
-                self._look(args=[PREFIX, job_id], client=pipe)
+                self._look.queue(pipe, job_id)
             return [self._view(answer) for answer in pipe.execute() if answer]
 
     @_translated

@@ -1,9 +1,12 @@
 """Every change of a job's state, each one atomic script in `jobs/lua`. What loses a race changes nothing."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+
+import redis
 
 from jobs.records import JobProgress, JobRecord, JobStatus
 
@@ -22,14 +25,37 @@ def script(name: str) -> str:
     return bounds + (_FOLDER / "common.lua").read_text() + (_FOLDER / f"{name}.lua").read_text()
 
 
+class Script:
+    """A script that is called by its digest, and by its text where the server does not know it.
+
+    A server that was restarted has forgotten it. redis-py's own Script loads it then and calls it by digest again,
+    which fails when the server is restarted in between.
+    """
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._text = script(name)
+        self._digest = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, *args: object) -> Any:
+        try:
+            return self._client.evalsha(self._digest, 0, PREFIX, *args)
+        except redis.exceptions.NoScriptError:
+            return self._client.eval(self._text, 0, PREFIX, *args)
+
+    def queue(self, pipeline: Any, *args: object) -> None:
+        """Adds a call to somebody else's round trip."""
+        pipeline.eval(self._text, 0, PREFIX, *args)
+
+
 class Transitions:
     """The worker's and the reaper's side of a job's life. Redis is the clock, so hosts may disagree about the time."""
 
     def __init__(self, redis: Any) -> None:
-        self._scripts = {name: redis.register_script(script(name)) for name in _SCRIPTS}
+        self._scripts = {name: Script(redis, name) for name in _SCRIPTS}
 
     def _run(self, name: str, job_id: str, *args: object) -> Any:
-        return self._scripts[name](args=[PREFIX, job_id, *args])
+        return self._scripts[name](job_id, *args)
 
     def claim(
         self, job_id: str, attempt: str, worker: str, lease_s: float, offered: Sequence[str] = ()

@@ -1,5 +1,6 @@
 """The state machine: what each transition does, and that a stale attempt changes nothing."""
 
+import threading
 import time
 from typing import Any
 
@@ -28,6 +29,24 @@ def test_a_claim_may_be_repeated_after_a_lost_reply(job: str, transitions: Trans
     transitions.claim(job, "a", "w1", 60)
     again = transitions.claim(job, "a", "w1", 60)
     assert again is not None and again.attempts == 1
+
+
+def test_a_server_that_forgets_the_scripts_at_any_moment_is_told_them_again(
+    redis: Any, transitions: Transitions
+) -> None:
+    over = threading.Event()
+
+    def forget() -> None:
+        while not over.is_set():
+            redis.script_flush()
+
+    thread = threading.Thread(target=forget)
+    thread.start()
+    try:
+        assert {transitions.cancel("nothing") for _ in range(500)} == {""}
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_a_stale_attempt_changes_nothing(job: str, transitions: Transitions, queue: JobQueue) -> None:
