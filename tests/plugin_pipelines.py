@@ -24,7 +24,7 @@ class ProbeParams(Params):
     seed: int = Field(0, ge=0, description="recorded in the file")
     seconds: float = Field(0.0, ge=0, description="how long to work")
     steps: int = Field(10, ge=1, description="in how many steps")
-    deed: str = Field("", description="crash, hang, device_error, memory, bad_input, raise, crash_once:<folder>")
+    deed: str = Field("", description="crash, hang, device_error, memory, bad_input, full, raise, crash_once:<folder>")
 
 
 class ProbePipeline(Pipeline):
@@ -60,5 +60,7 @@ class ProbePipeline(Pipeline):
             raise MemoryError
         elif name == "bad_input":
             raise InputError("there is nothing in this picture")
+        elif name == "full":
+            Path("/dev/full").write_text("no file system takes this")
         elif name == "raise":
             raise ZeroDivisionError("a bug")

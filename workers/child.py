@@ -1,6 +1,7 @@
 """The one process that holds a device and its models: takes jobs from a pipe, runs pipelines, reports."""
 
 import argparse
+import errno
 import logging
 import signal
 import time
@@ -18,6 +19,7 @@ from workers.processes import die_with_parent
 log = logging.getLogger(__name__)
 
 _REPORT_EVERY_S = 0.1
+_IDLE_S = 1.0  # without a job for so long, the device has time to load a pipeline
 
 
 class _StopRequested(BaseException):
@@ -40,12 +42,16 @@ class DeviceProcess:
         self._reported = (0.0, "")
 
     def serve(self) -> None:
-        """Works until the pipe closes."""
-        for name in self._names:
-            if pipelines.entry(name).lane == "cpu":  # light enough to have ready before the first job
-                self._warm(name)
+        """Works until the pipe closes. Pipelines light enough to have ready before their first job are loaded while
+        nothing waits: after a crash, a job should not wait for what it does not need."""
+        cold = [name for name in self._names if pipelines.entry(name).lane == "cpu"]
+        while cold and not self._pipe.poll():
+            self._warm(cold.pop(0))
         send(self._pipe, Ready(list(self._loaded)))
         while True:
+            while cold and not self._pipe.poll(_IDLE_S):
+                self._warm(cold.pop(0))
+                send(self._pipe, Ready(list(self._loaded)))
             message = receive(self._pipe)
             if isinstance(message, Run):
                 with logs.about(request_id=message.request_id, job_id=message.job_id):
@@ -77,7 +83,8 @@ class DeviceProcess:
         except Exception as error:
             log.exception("job %s failed", job.job_id)
             broken = _is_device_failure(error)
-            return Failed("device_error" if broken else "internal", f"{type(error).__name__}: {error}", broken)
+            kind = "device_error" if broken else "storage" if _is_full(error) else "internal"
+            return Failed(kind, f"{type(error).__name__}: {error}", broken)
 
     def _run(self, job: Run) -> Done:
         self._reported = (0.0, "")
@@ -107,6 +114,10 @@ def _is_device_failure(error: Exception) -> bool:
     """Whether a foreign exception means the device can no longer be trusted, told without importing torch."""
     names = {cls.__name__ for cls in type(error).__mro__}
     return bool(names & {"OutOfMemoryError", "AcceleratorError"}) or "CUDA" in str(error)
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:

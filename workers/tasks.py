@@ -15,7 +15,7 @@ from configs.settings import Settings
 from jobs.records import JobProgress, JobRecord, JobStatus
 from jobs.transitions import Transitions
 from storage import Storage, keys
-from storage.errors import ObjectNotFound, StorageError
+from storage.errors import ObjectNotFound, StorageError, StorageFull
 from workers.messages import Done, Failed, Previewed, Run
 from workers.supervisor import Died, Interrupted, News, Outcome, Supervisor
 
@@ -90,7 +90,7 @@ class JobRunner:
                 self._run_pipeline(record)
         except ObjectNotFound as error:
             self._fail(record, "input_lost", f"the picture is gone from the storage: {error}")
-        except (redis.ConnectionError, redis.TimeoutError):
+        except redis.RedisError:
             raise  # nothing can be recorded now; the lease runs out and the job goes back by itself
         except (StorageError, OSError) as error:
             log.exception("job %s", record.id)
@@ -126,6 +126,8 @@ class JobRunner:
             self._complete(record, outcome.warnings, outcome.timings)
         elif isinstance(outcome, Failed) and outcome.kind == "device_error":
             self._give_back(record, outcome.kind, outcome.message, counted=True)
+        elif isinstance(outcome, Failed) and outcome.kind == "storage":
+            raise StorageFull(outcome.message)
         elif isinstance(outcome, Failed):
             self._fail(record, outcome.kind, outcome.message)
         elif isinstance(outcome, Died):

@@ -57,12 +57,27 @@ def test_the_models_stay_from_job_to_job(supervisor: Supervisor, tmp_path: Path)
         ("bad_input", "bad_input", "there is nothing in this picture"),
         ("raise", "internal", "ZeroDivisionError: a bug"),
         ("device_error", "device_error", "out of memory"),
+        ("full", "storage", "OSError: [Errno 28] No space left on device"),
         ("memory", "device_error", "the device ran out of memory"),
     ],
 )
 def test_a_failure_says_what_it_was(supervisor: Supervisor, tmp_path: Path, deed: str, kind: str, message: str) -> None:
     outcome = supervisor.run(job(tmp_path / "out", deed=deed), go_on)
     assert isinstance(outcome, Failed) and (outcome.kind, outcome.message) == (kind, message)
+
+
+def test_a_job_that_waits_does_not_wait_for_pipelines_it_does_not_need(tmp_path: Path) -> None:
+    supervisor = Supervisor("cpu", ["relief", "probe"], [PLUGIN])
+    try:
+        assert isinstance(supervisor.run(job(tmp_path / "a"), go_on), Done) and supervisor.loaded == ["probe"]
+        deadline = time.monotonic() + 60
+        while set(supervisor.loaded) != {"relief", "probe"} and time.monotonic() < deadline:
+            time.sleep(0.1)
+            supervisor.ensure()
+        assert set(supervisor.loaded) == {"relief", "probe"}, "with nothing to do it loads the rest"
+        assert isinstance(supervisor.run(job(tmp_path / "b"), go_on), Done)
+    finally:
+        supervisor.kill()
 
 
 def test_after_a_device_error_the_process_is_replaced(supervisor: Supervisor, tmp_path: Path) -> None:

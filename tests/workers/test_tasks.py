@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import OutOfMemoryError
 
 import pipelines
 from configs.settings import Settings, load_settings
@@ -162,6 +163,30 @@ def test_a_full_disk_gives_the_job_back_and_ends_it_at_last_with_the_reason(
     record = queue.get(job)
     assert requeued == [job, job] and record.status is JobStatus.ERROR
     assert "the data folder is full" in record.error and "attempt 3 of 3" in record.error
+
+
+def test_a_full_disk_in_the_device_process_is_the_machines_failure_and_not_the_jobs(
+    runner: JobRunner, submit: Any, queue: JobQueue, requeued: list[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(tasks, "_PAUSE_S", 0)
+    job = submit(deed="full")
+    for _ in range(3):
+        runner.run(job)
+    record = queue.get(job)
+    assert requeued == [job, job] and record.error_kind == "storage" and "No space left on device" in record.error
+
+
+def test_a_redis_that_takes_no_writes_does_not_end_the_job(
+    runner: JobRunner, submit: Any, queue: JobQueue, redis: Any
+) -> None:
+    job = submit(deed="bad_input", seconds=1)
+    runner._beat = lambda: redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(OutOfMemoryError):
+            runner.run(job)
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert queue.get(job).status is JobStatus.PROCESSING, "its lease runs out, and it is tried again"
 
 
 def test_a_bug_of_ours_ends_the_job_and_not_the_worker(
