@@ -43,6 +43,11 @@ class LocalService:
         """The ids of those that run `part`: workers.child, workers.worker, ai_worker.py, gunicorn, api.py, redis."""
         return [pid for pid in self.processes() if part in _names(pid)]
 
+    @property
+    def running(self) -> bool:
+        """Whether the process we started still lives."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self, ready_s: float = 120) -> "LocalService":
         """Starts everything and waits until a worker has its pipelines loaded.
 
