@@ -386,6 +386,7 @@ class JobQueue:
         self._storage.delete(keys.output_folder(record.client, record.id))
         self._storage.delete(keys.extras_folder(record.client, record.id))
         self._storage.delete(keys.input_folder(record.id))
+        self._storage.clear_scratch(record.id)  # of an attempt that was killed
         self._transitions.forget(record.id)
 
 

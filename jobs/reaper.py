@@ -118,6 +118,7 @@ class Reaper:
             self._push_front(record.queue, job_id)
         elif record.status.final:  # an attempt may have published without living to say so
             self._storage.delete(keys.output_folder(record.client, job_id))
+            self._storage.clear_scratch(job_id)
 
     def _push_front(self, lane: str, job_id: str) -> None:
         rq_push(rq_queue(lane, self._raw), job_id, at_front=True)

@@ -79,15 +79,17 @@ def test_a_worker_seen_to_die_gives_back_only_its_own_job(
 
 
 def test_the_last_attempt_ends_in_an_error_with_the_reason(
-    reaper: Reaper, queue: JobQueue, transitions: Transitions, rq: Any
+    reaper: Reaper, queue: JobQueue, transitions: Transitions, storage: Storage, rq: Any
 ) -> None:
     job = submit(queue)
+    storage.scratch(job)
     for attempt in "abc":
         take(rq, transitions, attempt, lease_s=0.01)
         time.sleep(0.03)
         reaper.once()
     record = queue.get(job)
     assert record.status is JobStatus.ERROR and "attempt 3 of 3" in record.error and rq.job_ids == []
+    assert storage.folders("scratch") == [], "nobody else would clear up after it"
 
 
 @pytest.mark.parametrize("intermediate", [True, False])
@@ -153,9 +155,10 @@ def test_jobs_past_the_retention_are_removed(
     for job_id, attempt in ((old, "a"), (new, "b")):
         take(rq, transitions, attempt)
         transitions.complete(job_id, attempt, [], [])
+    storage.scratch(old)  # of an attempt that was killed
     redis.zadd("maquette:ended", {old: time.time() - 25 * 3600})
     reaper.once()
-    assert {name for name, _ in storage.folders("inputs")} == {new, waiting}
+    assert {name for name, _ in storage.folders("inputs")} == {new, waiting} and storage.folders("scratch") == []
     with pytest.raises(JobNotFound):
         queue.get(old)
 
