@@ -9,6 +9,7 @@ import threading
 import time
 
 import redis
+from rq.job import Job
 
 from configs.settings import Settings
 from jobs.errors import JobNotFound, JobsError
@@ -135,14 +136,19 @@ class Reaper:
         oldest = self._redis.zrange(f"{PREFIX}waiting:{lane}", 0, 15)
         known = set(self._redis.lrange(rq.key, 0, 63))
         missing = [job_id for job_id in oldest if job_id not in known and self._redis.lpos(rq.key, job_id) is None]
+        in_hand = self._redis.lrange(rq.intermediate_queue_key, 0, 63)  # a worker that dies now leaves them there
         now = time.monotonic()
-        since = {job_id: self._adrift[lane].get(job_id, now) for job_id in missing}
+        adrift = [job_id for job_id in in_hand if job_id not in missing] + missing[::-1]  # the last goes to the front
+        since = {job_id: self._adrift[lane].get(job_id, now) for job_id in adrift}
         self._adrift[lane] = since
-        for job_id in [job_id for job_id in missing if now - since[job_id] >= _ADRIFT_AFTER_S]:
-            log.warning("job %s: RQ had lost it; handing it over again", job_id)
+        for job_id in [job_id for job_id, first in since.items() if now - first >= _ADRIFT_AFTER_S]:
             del since[job_id]
             self._redis.lrem(rq.intermediate_queue_key, 0, job_id)
-            rq_push(rq, job_id, at_front=True)
+            if job_id in missing:
+                log.warning("job %s: RQ had lost it; handing it over again", job_id)
+                rq_push(rq, job_id, at_front=True)
+            elif self._redis.lpos(rq.key, job_id) is None:  # it no longer waits, so nobody will ask RQ for it
+                self._redis.delete(Job.key_for(job_id))
 
     def trim(self) -> None:
         """Removes ended jobs that fell off their client's history."""
