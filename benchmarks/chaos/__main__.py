@@ -115,6 +115,7 @@ def run(
         "errors_by_kind": dict(Counter(r["error_kind"] for r in books.records.values() if r.get("error_kind"))),
         "attempts": dict(sorted(Counter(int(record["attempts"]) for record in books.records.values()).items())),
         "clients_waited": journal.refusals,
+        "streams": journal.streams,
         "disk_full": disk,
         "hosts": 2 if second_host else 1,
         "lease_s": lease_s,

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from PIL import Image
 from benchmarks.chaos.journal import Journal, Order
 from benchmarks.chaos.work import NAME, expected
 
-_PAUSE_S = 0.12  # between two requests of one client: the cores are for the service
+_FOLLOWED = 0.1  # share of the looks at a job that open its event stream, once
 _LOST_REPLY_S = 0.004  # a client as impatient as this rarely hears the answer to its submit
 
 
@@ -44,10 +44,12 @@ KINDS = {"work": 0.77, "long": 0.08, "relief": 0.03, "bad_input": 0.11, "crash":
 _CANCELLED = {"work": 0.08, "long": 0.5}
 
 
-def orders(count: int, clients: Sequence[str], seconds: float, rng: random.Random) -> list[Order]:
+def orders(
+    count: int, clients: Sequence[str], seconds: float, rng: random.Random, mix: Mapping[str, float] = KINDS
+) -> list[Order]:
     """`count` jobs of several kinds and sizes by several clients, spread over `seconds`."""
     noise, disc = np.random.default_rng(rng.getrandbits(32)), blob()
-    kinds = [kind for kind, share in KINDS.items() for _ in range(max(1, round(share * count)))][:count]
+    kinds = [kind for kind, share in mix.items() for _ in range(max(1, round(share * count)))][:count]
     kinds += ["work"] * (count - len(kinds))
     rng.shuffle(kinds)
     found = []
@@ -77,6 +79,7 @@ class Client(threading.Thread):
 
     Args:
         started: time.monotonic() at which the orders' clock began.
+        pause_s: mean time between two requests; the cores are for the service.
         give_up: whether it should stop, with orders still open; those are for the checker.
     """
 
@@ -89,12 +92,15 @@ class Client(threading.Thread):
         started: float,
         give_up: Callable[[], bool],
         seed: int,
+        pause_s: float = 0.12,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._url = url
         self._journal = journal
         self._clock = started
         self._give_up = give_up
+        self._pause_s = pause_s
+        self._followers: list[threading.Thread] = []
         self._rng = random.Random(seed)
         self._session = requests.Session()
         self._session.headers["X-API-Key"] = name
@@ -110,8 +116,10 @@ class Client(threading.Thread):
                 self._submit(self._wanted[0])
             elif self._open:
                 self._look_after(self._open[int(len(self._open) * self._rng.random() ** 2)])  # the oldest end first
-            time.sleep(_PAUSE_S * self._rng.uniform(0.5, 1.5))
-        for order in self._ended:  # an end is for ever, and so are the files
+            time.sleep(self._pause_s * self._rng.uniform(0.5, 1.5))
+        for thread in self._followers:
+            thread.join(60)
+        for order in [] if self._journal.forgets else self._ended:  # an end is for ever, and so are the files
             self._look(order)
             if order.kind != "relief" and order.last and order.last["status"] == "complete" and not order.gone:
                 self._download(order)
@@ -187,8 +195,42 @@ class Client(threading.Thread):
             self._journal.missing(order)
         elif answer.ok:
             self._journal.told(order, answer.json())
+            events = answer.json()["urls"].get("events")
+            if events and not order.followed and not order.over and self._rng.random() < _FOLLOWED:
+                order.followed = True
+                thread = threading.Thread(target=self._follow, args=[order, events], daemon=True)
+                thread.start()
+                self._followers.append(thread)
         else:
             self._journal.blame("server_error", order.id, f"GET: HTTP {answer.status_code}: {answer.text[:200]}")
+
+    def _follow(self, order: Order, address: str) -> None:
+        """Reads the job's event stream to its end, taking it up again where it broke."""
+        headers = dict(self._session.headers) | {"Accept": "text/event-stream"}
+        while not order.over and not self._give_up():
+            try:
+                with requests.get(self._url + address, headers=headers, stream=True, timeout=(2, 20)) as answer:
+                    if answer.status_code != 200:
+                        if answer.status_code == 204:
+                            return
+                        time.sleep(0.5)
+                        continue
+                    self._read_events(order, answer, headers)
+            except requests.RequestException as error:
+                self._journal.refused(f"stream {type(error).__name__}")
+                time.sleep(0.2)
+
+    def _read_events(self, order: Order, answer: requests.Response, headers: dict[Any, Any]) -> None:
+        event = ""
+        for line in answer.iter_lines(decode_unicode=True):
+            name, _, value = line.partition(": ")
+            if name == "id":
+                headers["Last-Event-ID"] = value
+            elif name == "event":
+                event = value
+            elif name == "data" and event in ("done", "error"):
+                self._journal.streams += 1
+                self._journal.told(order, json.loads(value))
 
     def _cancel(self, order: Order) -> None:
         order.deletes.append(time.time())
@@ -207,7 +249,7 @@ class Client(threading.Thread):
 
     def _history(self) -> None:
         answer = self._ask("GET", "/my_requests")
-        if answer is None:
+        if answer is None or self._journal.forgets:
             return
         listed = {one["request_id"] for one in answer.json()["requests"]}
         for order in [order for order in self._open + self._ended if not order.deletes]:
@@ -225,7 +267,7 @@ class Client(threading.Thread):
             if part is None:
                 return
             if not part.ok:
-                if not order.deletes:
+                if not order.deletes and not self._journal.forgets:
                     self._journal.blame("half_published", order.id, f"{name}: HTTP {part.status_code}")
                 return
             files[name] = part.content

@@ -30,6 +30,7 @@ class Order:
         cancel_after_s: seconds after acceptance at which the client changes its mind; None for never.
         ids: every id the service has ever answered for the key. More than one is a double.
         last: the final answer, once there was one.
+        followed: its event stream has been opened.
         cancelled: the service has said that it is, or will be.
         deletes: times at which a DELETE was sent; from the first on, the job may be gone.
     """
@@ -50,6 +51,7 @@ class Order:
     ended_at: float = 0.0
     deletes: list[float] = field(default_factory=list)
     cancelled: bool = False
+    followed: bool = False
     gone: bool = False
     downloads: int = 0
 
@@ -64,14 +66,20 @@ class Order:
 
 
 class Journal:
-    """Takes down what clients are told, and at once what in it breaks a promise. Any thread may write."""
+    """Takes down what clients are told, and at once what in it breaks a promise. Any thread may write.
 
-    def __init__(self) -> None:
+    Args:
+        forgets: the service may have removed a job that has ended, because its retention is short.
+    """
+
+    def __init__(self, forgets: bool = False) -> None:
+        self.forgets = forgets
         self._lock = threading.Lock()
         self.orders: list[Order] = []
         self.violations: list[Violation] = []
         self.submits: list[tuple[float, float]] = []  # (sent, accepted)
         self.refusals: dict[str, int] = {}
+        self.streams = 0  # event streams read to their end
 
     def add(self, order: Order) -> None:
         with self._lock:
@@ -115,7 +123,7 @@ class Journal:
 
     def missing(self, order: Order) -> None:
         """The service says that there is no such job."""
-        if order.deletes:
+        if order.deletes or self.forgets:
             order.gone = True
         else:
             self.blame("lost", order.id, "was accepted, and is not known any more")

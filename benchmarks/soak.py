@@ -1,0 +1,284 @@
+"""Many jobs one after another, with nothing going wrong: whatever still grows once the retention has settled is a leak.
+
+`python -m benchmarks.soak --jobs 2000 [--json] [--plot docs/images/soak.png]`. Watches memory, open files and threads
+of every process, the keys and the memory of Redis, and what lies on the disk. Exit status 1 when something grows, or
+when a job did not end as it should.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import redis
+
+from benchmarks.chaos import work
+from benchmarks.chaos.clients import Client, orders
+from benchmarks.chaos.journal import Journal, Order
+from benchmarks.chaos.stage import Stage
+
+_SAMPLE_S = 2.0
+_AT_REST = 10  # samples: the lowest of so many is what a process holds when it is not in mid-job
+RETENTION_S = 20.0
+KINDS = {"work": 0.91, "relief": 0.01, "bad_input": 0.08}
+
+# What may be added over the last half of the run: of the level, and in any case.
+ALLOWED = {
+    "MiB": (0.05, 4.0),
+    "files": (0.0, 3.0),
+    "threads": (0.0, 3.0),
+    "keys": (0.05, 50.0),
+    "Redis MiB": (0.05, 0.5),
+    "disk MiB": (0.1, 8.0),
+    "inodes": (0.1, 100.0),
+    "scratch": (0.0, 3.0),
+}
+
+
+class Sampler(threading.Thread):
+    """Takes a sample of everything every two seconds: (what, unit) → values; nan where there was none."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(daemon=True)
+        self._stage = stage
+        self._closing = threading.Event()
+        self.times: list[float] = []
+        self.jobs: list[int] = []
+        self.values: dict[tuple[str, str], list[float]] = {}
+        self.count: Callable[[], int] = lambda: 0
+
+    def run(self) -> None:
+        with redis.Redis.from_url(self._stage.redis_url, decode_responses=True) as client:
+            client.config_set("auto-aof-rewrite-min-size", "2mb")  # by itself it is 64: longer than this run
+            while not self._closing.wait(_SAMPLE_S):
+                self._take(client)
+
+    def close(self) -> None:
+        self._closing.set()
+        self.join()
+
+    def _take(self, client: Any) -> None:
+        now: dict[tuple[str, str], float] = {}
+        for role, pids in self._stage.roles().items():
+            for unit, measure in (("MiB", _pss_mb), ("files", _open_files), ("threads", _threads)):
+                now[role, unit] = sum(measure(pid) for pid in pids)
+        now["Redis", "keys"] = client.dbsize()
+        now["Redis", "Redis MiB"] = client.info("memory")["used_memory"] / 2**20
+        for folder in ("inputs", "outputs", "redis"):
+            size, inodes = _disk(self._stage.data_dir / folder)
+            now[folder, "disk MiB"] = size / 2**20
+            now[folder, "inodes"] = inodes
+        now["scratch folders", "scratch"] = len(list(self._stage.data_dir.glob("scratch/*")))
+        for key, value in now.items():
+            self.values.setdefault(key, [float("nan")] * len(self.times)).append(value)
+        self.times.append(time.monotonic())
+        self.jobs.append(self.count())
+        for values in self.values.values():
+            values += [float("nan")] * (len(self.times) - len(values))
+
+
+def _pss_mb(pid: int) -> float:
+    """Proportional set size: what is shared between processes counts once."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+
+
+def _open_files(pid: int) -> float:
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return 0.0
+
+
+def _threads(pid: int) -> float:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return 0.0
+
+
+def _disk(folder: Path) -> tuple[int, int]:
+    """Bytes and names below a folder."""
+    size = inodes = 0
+    for place, folders, names in os.walk(folder):
+        inodes += len(folders) + len(names)
+        for name in names:
+            try:
+                size += os.lstat(os.path.join(place, name)).st_size
+            except FileNotFoundError:
+                continue
+    return size, inodes
+
+
+def at_rest(values: Sequence[float]) -> np.ndarray:
+    """The lowest of the last ten samples: what stays when the moment's work is done."""
+    return np.array([np.nanmin(values[max(0, end - _AT_REST) : end]) for end in range(1, len(values) + 1)])
+
+
+def growth(values: Sequence[float]) -> tuple[float, float]:
+    """(level, what the trend of the last half adds over it)."""
+    half = at_rest(values)[len(values) // 2 :]
+    slope = np.polyfit(np.arange(len(half)), half, 1)[0]
+    return float(np.median(half)), float(slope * len(half))
+
+
+def verdict(values: dict[tuple[str, str], list[float]]) -> dict[str, dict[str, float | bool]]:
+    """Each series' level and growth, and whether that is too much."""
+    found: dict[str, dict[str, float | bool]] = {}
+    for (what, unit), series in sorted(values.items()):
+        level, more = growth(series)
+        share, least = ALLOWED[unit]
+        found[f"{what}: {unit}"] = {
+            "level": round(level, 2),
+            "growth": round(more, 2),
+            "grows": more > max(share * level, least),
+        }
+    return found
+
+
+def plot(sampler: Sampler, path: Path) -> None:
+    """One panel for each unit, over the jobs that had ended."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    panels = [
+        ("MiB", "memory of each process (PSS)", "MiB"),
+        ("files", "open files", ""),
+        ("keys", "Redis keys", ""),
+        ("Redis MiB", "Redis memory", "MiB"),
+        ("disk MiB", "disk", "MiB"),
+        ("inodes", "files and folders on the disk", ""),
+    ]
+    figure, axes = pyplot.subplots(3, 2, figsize=(11, 10), constrained_layout=True)
+    for axis, (unit, title, label) in zip(axes.flat, panels, strict=True):
+        for (what, has), values in sorted(sampler.values.items()):
+            if has == unit:
+                axis.plot(sampler.jobs, values, label=what, linewidth=1.2)
+        axis.set_title(title, loc="left", fontsize=11)
+        axis.set_ylabel(label)
+        axis.set_ylim(bottom=0)
+        axis.set_xlim(left=0)
+        axis.grid(alpha=0.25)
+        if len(axis.lines) > 1:
+            axis.legend(fontsize=8, ncol=2)
+    for axis in axes[-1]:
+        axis.set_xlabel("jobs ended")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+
+
+def run(folder: Path, jobs: int, per_s: float, seed: int, say: Callable[[str], None]) -> tuple[dict[str, Any], Sampler]:
+    """One soak; the summary and the samples."""
+    clients = [f"client-{number}" for number in range(12)]
+    env = {
+        "MAQUETTE_PLUGINS": work.__name__,
+        "MAQUETTE_PIPELINES": f"{work.NAME},relief",
+        "MAQUETTE_DEVICES": "cpu",
+        "MAQUETTE_API_KEYS": ",".join(clients),
+        "MAQUETTE_MAX_ACTIVE": "0",
+        "MAQUETTE_HISTORY_LIMIT": "8",
+        "MAQUETTE_RETENTION_HOURS": f"{RETENTION_S / 3600:.6f}",
+        "MAQUETTE_LOG_LEVEL": "WARNING",
+    }
+    began, journal = time.monotonic(), Journal(forgets=True)
+    for order in orders(jobs, clients, jobs / per_s, random.Random(seed), KINDS):
+        order.params["seconds"] = min(order.params.get("seconds", 0), 0.03) if order.kind != "relief" else None
+        order.params = {name: value for name, value in order.params.items() if value is not None}
+        journal.add(order)
+    stage = Stage(folder / "data", folder, env, second_host=False)
+    sampler = Sampler(stage)
+    sampler.count = lambda: sum(order.over for order in journal.orders)
+    try:
+        stage.start()
+        sampler.start()
+        started = time.monotonic()
+        give_up = started + 3 * jobs / per_s + 120
+        threads = [
+            Client(
+                stage.url,
+                name,
+                journal,
+                [order for order in journal.orders if order.client == name],
+                started,
+                lambda: time.monotonic() > give_up,
+                seed + number,
+                pause_s=0.05,
+            )
+            for number, name in enumerate(clients)
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(10)
+            say(f"{time.monotonic() - started:6.0f} s  {sampler.count()} of {jobs} jobs have ended")
+        sampler.close()
+    finally:
+        left = stage.close()
+    series = verdict(sampler.values)
+    ends = Counter(order.last["status"] if order.last else "unseen" for order in journal.orders)
+    problems = [str(violation) for violation in journal.violations]
+    problems += [f"order {order.number} did not end" for order in journal.orders if not order.over]
+    problems += filter(None, map(_wrong, journal.orders))
+    problems += [f"process {pid} outlived the service" for pid in left]
+    grows = [name for name, figures in series.items() if figures["grows"]]
+    return {
+        "ok": not problems and not grows,
+        "jobs": jobs,
+        "ended": sampler.count(),
+        **ends,
+        "downloads": sum(order.downloads for order in journal.orders),
+        "streams": journal.streams,
+        "grows": grows,
+        "series": series,
+        "violations": problems[:50],
+        "wall_s": round(time.monotonic() - began, 1),
+    }, sampler
+
+
+def _wrong(order: Order) -> str:
+    """What is wrong with how a job ended; empty when nothing is."""
+    allowed = {"bad_input": {"error"}}.get(order.kind, {"complete"}) | ({"cancelled"} if order.deletes else set())
+    if order.last is None or order.last["status"] in allowed:
+        return ""
+    return f"{order.kind} order {order.number} ended as {order.last}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--per-second", type=float, default=5, help="jobs handed in a second, all clients together")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--plot", type=Path, help="a PNG to draw the samples into (needs matplotlib)")
+    parser.add_argument("--json", action="store_true", help="nothing but one line of JSON")
+    args = parser.parse_args()
+
+    def say(text: str) -> None:
+        if not args.json:
+            print(text, flush=True)
+
+    with tempfile.TemporaryDirectory(prefix="maquette-soak-") as folder:
+        found, sampler = run(Path(folder), args.jobs, args.per_second, args.seed, say)
+    if args.plot:
+        plot(sampler, args.plot)
+    for name, figures in found["series"].items():
+        say(f"{name:<28} {figures['level']:>9} {figures['growth']:>+8}{'  GROWS' if figures['grows'] else ''}")
+    print(json.dumps(found), flush=True)
+    return 0 if found["ok"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
