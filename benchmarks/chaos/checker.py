@@ -22,12 +22,14 @@ class Books:
         records: job id → its hash.
         places: key of a set, sorted set or list that says where jobs stand → the ids in it.
         named: every other key of ours that has a job's id in its name, and that id.
+        endless: those of them that are an event stream without a time at which it goes.
         rq: what RQ still holds: key → how much.
     """
 
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=dict)
     named: dict[str, str] = field(default_factory=dict)
+    endless: dict[str, str] = field(default_factory=dict)
     rq: dict[str, int] = field(default_factory=dict)
 
 
@@ -47,6 +49,8 @@ def read_books(redis: Any) -> Books:
             books.places[key] = redis.zrange(key, 0, -1)
         elif found := _ID.search(key):
             books.named[key] = found.group()
+            if key.startswith(f"{PREFIX}events:") and redis.ttl(key) < 0:
+                books.endless[key] = found.group()
     return books
 
 
@@ -149,6 +153,10 @@ def _check_strays(verdict: Verdict, journal: Journal, books: Books) -> None:
     for key, job_id in books.named.items():
         if job_id not in books.records and job_id not in known:
             verdict.blame("stray", job_id, f"the key {key} is of no known job")
+
+    for key, job_id in books.endless.items():
+        if books.records.get(job_id, {}).get("status") in FINAL:
+            verdict.blame("leftover", job_id, f"has ended, and {key} never goes")
 
 
 def _check_rq(verdict: Verdict, books: Books) -> None:

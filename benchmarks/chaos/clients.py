@@ -79,6 +79,7 @@ class Client(threading.Thread):
 
     Args:
         started: time.monotonic() at which the orders' clock began.
+        most_open: it hands in no more while so many of its jobs have not ended.
         pause_s: mean time between two requests; the cores are for the service.
         give_up: whether it should stop, with orders still open; those are for the checker.
     """
@@ -93,6 +94,7 @@ class Client(threading.Thread):
         give_up: Callable[[], bool],
         seed: int,
         pause_s: float = 0.12,
+        most_open: int = 1000,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._url = url
@@ -100,6 +102,7 @@ class Client(threading.Thread):
         self._clock = started
         self._give_up = give_up
         self._pause_s = pause_s
+        self._most_open = most_open
         self._followers: list[threading.Thread] = []
         self._rng = random.Random(seed)
         self._session = requests.Session()
@@ -111,8 +114,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         while (self._wanted or self._open) and not self._give_up():
-            now = time.monotonic()
-            if self._wanted and now >= self._clock + self._wanted[0].due_s and now >= self._not_before:
+            if self._may_submit():
                 self._submit(self._wanted[0])
             elif self._open:
                 self._look_after(self._open[int(len(self._open) * self._rng.random() ** 2)])  # the oldest end first
@@ -123,6 +125,11 @@ class Client(threading.Thread):
             self._look(order)
             if order.kind != "relief" and order.last and order.last["status"] == "complete" and not order.gone:
                 self._download(order)
+
+    def _may_submit(self) -> bool:
+        if not self._wanted or len(self._open) >= self._most_open:
+            return False
+        return time.monotonic() >= max(self._clock + self._wanted[0].due_s, self._not_before)
 
     # One request each
 
@@ -156,7 +163,7 @@ class Client(threading.Thread):
         )
         if answer is None:
             self._not_before = time.monotonic() + self._rng.uniform(0.05, 0.3)
-        elif answer.status_code == 409 and order.deletes:
+        elif answer.status_code == 409 and (order.deletes or self._journal.forgets):
             order.gone = True  # a repetition of a submit whose job we have removed since
         elif answer.ok:
             again = bool(order.ids)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.chaos.stage import Stage
 
-KILLS = ("web worker", "web master", "ai_worker", "worker", "child", "redis", "api")
+KILLS = ("web worker", "web master", "ai_worker", "worker", "child", "redis", "api", "previewer")
 PAUSES = ("worker", "child", "redis", "web worker", "ai_worker")
 DISK = "disk"
 _LOOK_FOR_S = 20.0

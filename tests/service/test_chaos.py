@@ -224,6 +224,10 @@ def _a_key_of_no_job(world: World) -> None:
     world.redis.set(f"maquette:job:{'d' * 32}:events", "x")
 
 
+def _an_event_stream_that_stays(world: World) -> None:
+    world.redis.persist(f"maquette:events:{world.failed.id}")
+
+
 @pytest.mark.parametrize(
     ("plant", "kind"),
     [
@@ -250,6 +254,7 @@ def _a_key_of_no_job(world: World) -> None:
         (_not_cancelled_after_all, "unexpected_end"),
         (_unheard_of_by_its_client, "unavailable"),
         (_a_key_of_no_job, "stray"),
+        (_an_event_stream_that_stays, "leftover"),
     ],
 )
 def test_the_checker_finds_a_planted_fault(world: World, plant: Callable[[World], None], kind: str) -> None:
