@@ -45,7 +45,8 @@ def test_every_error_code_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/api.md", "docs/performance.md"]
+    "name",
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/api.md", "docs/performance.md", "docs/reliability.md"],
 )
 def test_every_file_a_document_names_exists(name: str) -> None:
     for path in re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|lua|yaml|txt|png|jpg))`", text(name)):

@@ -195,13 +195,14 @@ class Client(threading.Thread):
 
     def _look(self, order: Order) -> None:
         wait = f"?wait={self._rng.choice((0, 1, 2))}" if self._rng.random() < 0.1 else ""
+        asked = time.time()
         answer = self._ask("GET", f"/jobs/{order.id}{wait}")
         if answer is None:
             return
         if answer.status_code == 404:
             self._journal.missing(order)
         elif answer.ok:
-            self._journal.told(order, answer.json())
+            self._journal.told(order, answer.json(), asked)
             events = answer.json()["urls"].get("events")
             if events and not order.followed and not order.over and self._rng.random() < _FOLLOWED:
                 order.followed = True
@@ -237,7 +238,7 @@ class Client(threading.Thread):
                 event = value
             elif name == "data" and event in ("done", "error"):
                 self._journal.streams += 1
-                self._journal.told(order, json.loads(value))
+                self._journal.told(order, json.loads(value), time.time())
 
     def _cancel(self, order: Order) -> None:
         order.deletes.append(time.time())

@@ -106,12 +106,13 @@ class Journal:
         if len(order.ids) > 1:
             self.blame("duplicated", order.id, f"key {order.key} gave {', '.join(order.ids)}")
 
-    def told(self, order: Order, job: Mapping[str, Any]) -> None:
-        """The service has described the job. An end that was told once must stay as it is."""
+    def told(self, order: Order, job: Mapping[str, Any], asked: float) -> None:
+        """The service has described the job, in answer to what was asked at that time. An end that was told once must
+        stay as it is."""
         if job["request_id"] not in order.ids:
             self.blame("changed", order.id, f"asked for it and was told of {job['request_id']}")
         if job["status"] not in FINAL:
-            if order.last is not None:
+            if order.last is not None and asked > order.ended_at:
                 self.blame("changed", order.id, f"was {order.last['status']} and is {job['status']} again")
             return
         end = _end(job)

@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ class World:
         return self.folder / "outputs" / "c" / order.id
 
     def tell(self, order: Order) -> None:
-        self.journal.told(order, describe(self.queue.look(order.id)))
+        self.journal.told(order, describe(self.queue.look(order.id)), time.time())
 
     def verdict(self) -> Verdict:
         return check(self.journal, read_books(self.redis), self.folder)
@@ -183,7 +184,7 @@ def _end_told_twice_and_differently(world: World) -> None:
 
 def _running_again_after_its_end(world: World) -> None:
     told = describe(world.queue.look(world.complete.id))
-    world.journal.told(world.complete, told | {"status": "processing"})
+    world.journal.told(world.complete, told | {"status": "processing"}, time.time())
 
 
 def _in_two_places(world: World) -> None:
