@@ -31,13 +31,14 @@ _LONGEST_S = 3600.0
 _AT_REST = 10  # samples: the lowest of so many is what a process holds when it is not in mid-job
 RETENTION_S = 20.0
 _OPEN = 4  # jobs of one client at a time, so that the queue does not grow on a slow machine
+_SETTLED = 10  # the first tenth of the run is its beginning
 _UNSEEN = 0.02  # share of the jobs that may have been removed before their client looked
 KINDS = {"work": 0.91, "relief": 0.01, "bad_input": 0.08}
 
-# What may be added over the last half of the run: of the level, and in any case.
+# How far the last quarter may lie above the first half: as a share of the level, and in any case.
 ALLOWED = {
     "MiB": (0.05, 4.0),
-    "files": (0.0, 3.0),
+    "files": (0.1, 3.0),
     "threads": (0.0, 3.0),
     "keys": (0.05, 50.0),
     "Redis MiB": (0.05, 0.5),
@@ -130,23 +131,29 @@ def at_rest(values: Sequence[float]) -> np.ndarray:
     return np.array([np.nanmin(values[max(0, end - _AT_REST) : end]) for end in range(1, len(values) + 1)])
 
 
-def growth(values: Sequence[float]) -> tuple[float, float]:
-    """(level, what the trend of the last half adds over it)."""
-    half = at_rest(values)[len(values) // 2 :]
+def growth(values: Sequence[float]) -> tuple[float, float, float]:
+    """(level, what the trend of the last half adds to it, how far the last quarter lies above all of the first half).
+
+    The trend alone also sees a heap that wobbles between two sizes; only what outgrows its past is a leak.
+    """
+    rest = at_rest(values)
+    half, quarter = rest[len(rest) // 2 :], rest[len(rest) * 3 // 4 :]
     slope = np.polyfit(np.arange(len(half)), half, 1)[0]
-    return float(np.median(half)), float(slope * len(half))
+    first = rest[len(rest) // _SETTLED : len(rest) // 2]
+    return float(np.median(half)), float(slope * len(half)), float(np.median(quarter) - np.max(first))
 
 
 def verdict(values: dict[tuple[str, str], list[float]]) -> dict[str, dict[str, float | bool]]:
     """Each series' level and growth, and whether that is too much."""
     found: dict[str, dict[str, float | bool]] = {}
     for (what, unit), series in sorted(values.items()):
-        level, more = growth(series)
+        level, trend, above = growth(series)
         share, least = ALLOWED[unit]
         found[f"{what}: {unit}"] = {
             "level": round(level, 2),
-            "growth": round(more, 2),
-            "grows": more > max(share * level, least),
+            "trend": round(trend, 2),
+            "above": round(above, 2),
+            "grows": above > max(share * level, least),
         }
     return found
 
@@ -280,7 +287,8 @@ def main() -> int:
     if args.plot:
         plot(sampler, args.plot)
     for name, figures in found["series"].items():
-        say(f"{name:<28} {figures['level']:>9} {figures['growth']:>+8}{'  GROWS' if figures['grows'] else ''}")
+        word = "  GROWS" if figures["grows"] else ""
+        say(f"{name:<28} {figures['level']:>9} {figures['trend']:>+9} {figures['above']:>+9}{word}")
     print(json.dumps(found), flush=True)
     return 0 if found["ok"] else 1
 

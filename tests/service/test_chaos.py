@@ -19,6 +19,7 @@ from benchmarks.chaos.journal import Journal, Order
 from benchmarks.chaos.recovery import percentile, recovery
 from benchmarks.chaos.watcher import FolderWatch, Pulse
 from benchmarks.chaos.work import WorkParams, WorkPipeline, expected
+from benchmarks.soak import verdict
 from configs.settings import Settings
 from jobs.queue import Input, JobQueue
 from jobs.records import JobRequest
@@ -363,3 +364,17 @@ def test_the_work_writes_what_the_checker_expects(tmp_path: Path) -> None:
     assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()} == (
         expected(pixels, 4, 3)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "grows"),
+    [
+        ("a leak", [100 + 0.05 * sample for sample in range(400)], True),
+        ("a heap that wobbles", [100 + 15 * (sample // 50 % 2) for sample in range(400)], False),
+        ("a beginning", [100 - 80 / (1 + sample / 10) for sample in range(400)], False),
+        ("work in progress", [100 + 70 * (sample % 9 == 0) for sample in range(400)], False),
+        ("a leak below work in progress", [100 + 0.05 * s + 70 * (s % 9 == 0) for s in range(400)], True),
+    ],
+)
+def test_the_soak_tells_a_leak_from_what_comes_and_goes(name: str, series: list[float], grows: bool) -> None:
+    assert verdict({("worker", "MiB"): series})["worker: MiB"]["grows"] is grows, name
