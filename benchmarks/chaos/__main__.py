@@ -7,6 +7,7 @@
 import argparse
 import json
 import random
+import resource
 import sys
 import tempfile
 import time
@@ -119,6 +120,7 @@ def run(
         "disk_full": disk,
         "hosts": 2 if second_host else 1,
         "lease_s": lease_s,
+        "harness_cpu_s": round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 1),
         **verdict.facts,
         "wall_s": round(time.monotonic() - began, 1),
         "violations": [str(violation) for violation in verdict.violations][:50],

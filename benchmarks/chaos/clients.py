@@ -17,7 +17,7 @@ from PIL import Image
 from benchmarks.chaos.journal import Journal, Order
 from benchmarks.chaos.work import NAME, expected
 
-_FOLLOWED = 0.1  # share of the looks at a job that open its event stream, once
+_FOLLOWED = 0.03  # share of the looks at a job that open its event stream, once
 _LOST_REPLY_S = 0.004  # a client as impatient as this rarely hears the answer to its submit
 
 
@@ -226,7 +226,7 @@ class Client(threading.Thread):
                     self._read_events(order, answer, headers)
             except requests.RequestException as error:
                 self._journal.refused(f"stream {type(error).__name__}")
-                time.sleep(0.2)
+                time.sleep(0.7)
 
     def _read_events(self, order: Order, answer: requests.Response, headers: dict[Any, Any]) -> None:
         event = ""
