@@ -6,6 +6,7 @@
 
 import argparse
 import json
+import os
 import random
 import resource
 import sys
@@ -120,6 +121,7 @@ def run(
         "disk_full": disk,
         "hosts": 2 if second_host else 1,
         "lease_s": lease_s,
+        "load_average": round(os.getloadavg()[1], 1),
         "harness_cpu_s": round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 1),
         **verdict.facts,
         "wall_s": round(time.monotonic() - began, 1),
