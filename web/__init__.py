@@ -1,6 +1,6 @@
 """The HTTP tier: keeps nothing in memory between requests, never loads torch."""
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -11,6 +11,7 @@ from storage import open_storage
 from web import errors, requests
 from web.context import Context, client
 from web.dialects import DIALECTS
+from web.operations import operation_of
 from web.resources import RESOURCES
 from web.waiting import Slots
 
@@ -56,5 +57,8 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
 
 
 def _demand_key() -> None:
-    if request.method != "OPTIONS":  # a browser asks what it may send before it sends a key
+    if request.method == "OPTIONS":  # a browser asks what it may send before it sends a key
+        return
+    found = operation_of(current_app.view_functions[request.endpoint]) if request.endpoint else None
+    if not (found and found.public):
         client()

@@ -63,6 +63,22 @@ _HTTP_WORDS = {
 }
 
 
+_REST = "bad_request"
+_INTERNAL = "internal"
+NOT_READY = "not_ready"
+
+
+def word(status: int) -> str:
+    """The code of an error that HTTP itself knows."""
+    return _HTTP_WORDS[status][1] if status in _HTTP_WORDS else _REST
+
+
+def codes() -> list[str]:
+    """Every code an answer may carry."""
+    ours = {code for _, code, _ in ERRORS.values()} | {code for _, code in _HTTP_WORDS.values()}
+    return sorted(ours | {_REST, _INTERNAL, NOT_READY})
+
+
 def body(message: str, code: str, **more: Any) -> dict[str, Any]:
     """An error in every dialect's words at once: TRELLIS reads `error`, Vision and Hunyuan3D read `detail`."""
     named = (request.view_args or {}).get("job_id") or request.args.get("request_id")
@@ -92,7 +108,7 @@ def _handler(status: int, code: str, wait_s: int) -> Any:
 
 def _http(error: HTTPException) -> Response:
     status = error.code or 500
-    message, code = _HTTP_WORDS.get(status, (error.description or "the request cannot be answered", "bad_request"))
+    message, code = _HTTP_WORDS.get(status, (error.description or "the request cannot be answered", _REST))
     response = jsonify(body(message, code))
     response.status_code = status
     for name, value in error.get_headers():  # Allow, Content-Range
@@ -103,6 +119,6 @@ def _http(error: HTTPException) -> Response:
 
 def _unforeseen(error: Exception) -> Response:
     log.exception("an unforeseen error")
-    response = jsonify(body("something went wrong on our side; the operator's log has the details", "internal"))
+    response = jsonify(body("something went wrong on our side; the operator's log has the details", _INTERNAL))
     response.status_code = 500
     return response

@@ -8,6 +8,8 @@ from werkzeug.wrappers import Response
 from werkzeug.wsgi import wrap_file
 
 from storage import StoredObject
+from storage.errors import ObjectNotFound
+from web.operations import Answer
 
 MEDIA_TYPES = {
     "glb": "model/gltf-binary",
@@ -25,6 +27,18 @@ MEDIA_TYPES = {
     "zip": "application/zip",
     "txt": "text/plain; charset=utf-8",
 }
+_OTHER = "application/octet-stream"
+
+# What `send` may answer, for the description.
+_ANY = (*MEDIA_TYPES.values(), _OTHER)
+_VALIDATORS = ("ETag", "Last-Modified", "Cache-Control", "Accept-Ranges", "Content-Disposition")
+ANSWERS = {
+    200: Answer("the file", media=_ANY, headers=_VALIDATORS),
+    206: Answer("the part of it asked for", media=_ANY, headers=(*_VALIDATORS, "Content-Range")),
+    304: Answer("unchanged since the ETag in If-None-Match", headers=_VALIDATORS),
+}
+REFUSALS = (ObjectNotFound, RequestedRangeNotSatisfiable)
+CONDITIONS = ("Range", "If-None-Match", "If-Modified-Since")
 
 
 def send(found: StoredObject, filename: str) -> Response:
@@ -35,7 +49,7 @@ def send(found: StoredObject, filename: str) -> Response:
     """
     body = wrap_file(request.environ, found.stream, 2**16)
     suffix = filename.rpartition(".")[2].lower()
-    response = Response(body, mimetype=MEDIA_TYPES.get(suffix, "application/octet-stream"), direct_passthrough=True)
+    response = Response(body, mimetype=MEDIA_TYPES.get(suffix, _OTHER), direct_passthrough=True)
     response.call_on_close(found.stream.close)  # also when no body is sent
     response.content_length = found.size
     response.last_modified = datetime.fromtimestamp(found.modified, UTC)

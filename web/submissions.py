@@ -11,16 +11,25 @@ from werkzeug.datastructures import FileStorage
 
 import pipelines
 from configs.settings import Settings
+from jobs.errors import JobGone, NoWorker, RedisUnavailable, TooManyJobs
 from jobs.queue import Input, JobQueue
-from jobs.remote import check_url, fetch_image
+from jobs.remote import FetchFailed, RemoteTooLarge, UrlNotAllowed, check_url, fetch_image
 from pipelines.base import Params
 from pipelines.errors import PipelineUnavailable
+from storage.errors import StorageFull
 from web.errors import BadRequest
-from web.images import check_image, decode_base64_image
+from web.images import BadImage, BadImageField, ImageTooLarge, NotAnImage, check_image, decode_base64_image
 
 FALLBACK = "relief"
 _LONGEST_NAME = 255
 _FETCH_S = 15.0  # for all addresses of one request together
+
+# Everything that can keep a submit from being accepted.
+REFUSALS = (
+    *(BadRequest, BadImage, BadImageField, ImageTooLarge, NotAnImage),
+    *(UrlNotAllowed, FetchFailed, RemoteTooLarge),
+    *(JobGone, NoWorker, PipelineUnavailable, RedisUnavailable, StorageFull, TooManyJobs),
+)
 
 
 @dataclass(frozen=True)

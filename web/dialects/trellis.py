@@ -8,11 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import pipelines
 from configs import logs
+from jobs.errors import RedisUnavailable
 from jobs.queue import JobView
 from jobs.records import JobRequest, JobStatus
+from web.answers import Accepted, QueueStatus, RequestList
 from web.context import client, context
-from web.resources.jobs import describe, idempotency_key, look, retry_after, urls
-from web.submissions import check_count, choose, pictures, read, webhook_url
+from web.forms import picture_form
+from web.operations import Answer, operation
+from web.resources.jobs import LOOK_REFUSALS, Wait, describe, idempotency_key, look, retry_after, urls
+from web.submissions import REFUSALS, check_count, choose, pictures, read, webhook_url
 from web.validation import check, unknown
 
 OWN = "trellis"
@@ -40,7 +44,16 @@ SHORT_FORMS = {"ss_sample_steps": "sparse_structure_sample_steps", "ss_cfg_stren
 _PICTURES = ("image", "image_data", "image_url", "webhook_url")
 
 
+class QueueQuery(Wait):
+    """What the queue is asked."""
+
+    request_id: str = Field("", description="a job of one's own, to be told of too")
+
+
 @blueprint.post("/image_to_3d")
+@operation(
+    OWN, Accepted, raises=REFUSALS, body=picture_form(TrellisForm, OWN, SHORT_FORMS), headers=("Idempotency-Key",)
+)
 def image_to_3d() -> ResponseReturnValue:
     """Accepts a picture and answers with the id of the job that will turn it into an asset."""
     parts, who = context(), client()
@@ -87,6 +100,7 @@ def _accepted(view: JobView) -> dict[str, Any]:
 
 
 @blueprint.get("/my_requests")
+@operation(OWN, RequestList, raises=[RedisUnavailable])
 def my_requests() -> ResponseReturnValue:
     """The client's latest requests, newest first."""
     return jsonify({"requests": [_listed(view) for view in context().queue.history(client())]})
@@ -110,6 +124,12 @@ def _listed(view: JobView) -> dict[str, Any]:
 
 @blueprint.get("/queue/status")
 @blueprint.get("/queue_status")
+@operation(
+    OWN,
+    {200: Answer("the numbers; Retry-After while the request has not ended", QueueStatus, headers=("Retry-After",))},
+    raises=LOOK_REFUSALS,
+    query=QueueQuery,
+)
 def queue_status() -> ResponseReturnValue:
     """How long the queue is, in all and of this client; with `request_id` also where that request stands."""
     counts = context().queue.counts(client())

@@ -5,6 +5,7 @@ from flask import Blueprint
 from web.resources.events import blueprint as events
 from web.resources.health import blueprint as health
 from web.resources.jobs import blueprint as jobs
+from web.resources.openapi import blueprint as openapi
 from web.resources.outputs import blueprint as outputs
 from web.resources.statistics import blueprint as statistics
 
@@ -14,4 +15,5 @@ RESOURCES: dict[str, Blueprint] = {
     "outputs": outputs,
     "health": health,
     "statistics": statistics,
+    "openapi": openapi,
 }

@@ -8,13 +8,15 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, Field
 
 from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.queue import Following, JobEvent, JobQueue, JobView
 from jobs.records import JobStatus
 from web.context import client, context
 from web.errors import BadRequest
-from web.resources.jobs import describe, preview_url
+from web.operations import Answer, operation
+from web.resources.jobs import LOOK_REFUSALS, describe, preview_url
 
 blueprint = Blueprint("events", __name__)
 
@@ -24,7 +26,23 @@ _QUEUE_S = 2.0  # how often a waiting job's place is looked at, if others have m
 _EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
 
+class EventsQuery(BaseModel):
+    """Where to begin."""
+
+    last_event_id: str = Field("", description="as the header Last-Event-ID, for those who cannot set one")
+
+
 @blueprint.get("/jobs/<job_id>/events")
+@operation(
+    "jobs",
+    {
+        200: Answer("status, progress, preview, done, error; the data of each is JSON", media=("text/event-stream",)),
+        204: Answer("the job has ended, and this follower has seen all of it"),
+    },
+    raises=LOOK_REFUSALS,
+    query=EventsQuery,
+    headers=("Last-Event-ID",),
+)
 def job_events(job_id: str) -> ResponseReturnValue:
     """What happens to a job, live: status, progress, preview, done, error. Takes up again after Last-Event-ID."""
     last = request.headers.get("Last-Event-ID") or request.args.get("last_event_id", "")

@@ -8,13 +8,16 @@ from flask.typing import ResponseReturnValue
 from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.fleet import WorkerInfo
 from pipelines.manifest import VERSION
+from web.answers import Health, Listing, Live, NotReady, Ready, WorkerList
 from web.context import client, context
-from web.errors import body
+from web.errors import NOT_READY, body
+from web.operations import Answer, operation
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/")
+@operation("health", Listing, public=True)
 def index() -> ResponseReturnValue:
     """What this service is and every route it answers."""
     endpoints = {}
@@ -26,6 +29,7 @@ def index() -> ResponseReturnValue:
 
 
 @blueprint.get("/health")
+@operation("health", Health, raises=[RedisUnavailable])
 def health() -> ResponseReturnValue:
     """The union of what the SyncHuman and the Vision API say about their health."""
     workers = context().queue.workers()
@@ -48,12 +52,14 @@ def health() -> ResponseReturnValue:
 
 
 @blueprint.get("/health/live")
+@operation("health", Live, public=True)
 def live() -> ResponseReturnValue:
     """Whether this process answers."""
     return jsonify({"status": "ok"})
 
 
 @blueprint.get("/health/ready")
+@operation("health", {200: Answer("it would", Ready), 503: Answer("not now", NotReady, headers=("Retry-After",))})
 def ready() -> ResponseReturnValue:
     """Whether a submit would be accepted just now."""
     try:
@@ -66,10 +72,11 @@ def ready() -> ResponseReturnValue:
 
 
 def _not_ready(reason: str) -> ResponseReturnValue:
-    return jsonify({"status": "unavailable", **body(reason, "not_ready")}), 503, {"Retry-After": "2"}
+    return jsonify({"status": "unavailable", **body(reason, NOT_READY)}), 503, {"Retry-After": "2"}
 
 
 @blueprint.get("/workers")
+@operation("health", WorkerList, raises=[RedisUnavailable])
 def list_workers() -> ResponseReturnValue:
     """The living workers: devices, memory, resident models, what they do."""
     return jsonify({"workers": [_described(worker) for worker in context().queue.workers()]})

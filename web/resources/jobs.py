@@ -5,14 +5,19 @@ from urllib.parse import quote
 
 from flask import Blueprint, Request, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, Field
 
+from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.queue import JobView
 from jobs.records import JobRecord, JobStatus
 from storage import keys
 from storage.errors import ObjectNotFound
+from web.answers import Deleted, Job, JobList
 from web.context import client, context
 from web.errors import BadRequest
-from web.files import send
+from web.files import ANSWERS, CONDITIONS, REFUSALS, send
+from web.operations import Answer, operation
+from web.waiting import TooManyWaiting
 
 blueprint = Blueprint("jobs", __name__)
 
@@ -21,13 +26,29 @@ _LONGEST_WAIT_S = 60
 _LONGEST_PAUSE_S = 10
 
 
+class Wait(BaseModel):
+    """How patient the client is."""
+
+    wait: float = Field(0, ge=0, le=_LONGEST_WAIT_S, description="seconds to wait for the job's end, at most")
+
+
+LOOK_REFUSALS = (BadRequest, JobNotFound, RedisUnavailable, TooManyWaiting)
+
+
 @blueprint.get("/jobs")
+@operation("jobs", JobList, raises=[RedisUnavailable])
 def list_jobs() -> ResponseReturnValue:
     """The client's jobs, newest first."""
     return jsonify({"jobs": [describe(view) for view in context().queue.history(client())]})
 
 
 @blueprint.get("/jobs/<job_id>")
+@operation(
+    "jobs",
+    {200: Answer("the job as it is now; Retry-After until it has ended", Job, headers=("Retry-After",))},
+    raises=LOOK_REFUSALS,
+    query=Wait,
+)
 def get_job(job_id: str) -> ResponseReturnValue:
     """Everything known about one job; with `?wait=30` once it has ended, or after that many seconds."""
     response = jsonify(describe(view := look(job_id)))
@@ -36,6 +57,11 @@ def get_job(job_id: str) -> ResponseReturnValue:
 
 
 @blueprint.delete("/jobs/<job_id>")
+@operation(
+    "jobs",
+    {200: Answer("cancelled or deleted", Deleted), 202: Answer("it runs, and stops at its next step", Deleted)},
+    raises=[JobNotFound, RedisUnavailable],
+)
 def delete_job(job_id: str) -> ResponseReturnValue:
     """Cancels a waiting or running job; deletes an ended one with its files."""
     queue = context().queue
@@ -51,6 +77,7 @@ def delete_job(job_id: str) -> ResponseReturnValue:
 
 
 @blueprint.get("/jobs/<job_id>/inputs/<int:index>")
+@operation("jobs", ANSWERS, raises=[JobNotFound, RedisUnavailable, *REFUSALS], headers=CONDITIONS)
 def get_input(job_id: str, index: int) -> ResponseReturnValue:
     """One of the pictures a job was made from, as it was sent; to its owner alone."""
     record = context().queue.get(job_id, client())

@@ -1,27 +1,60 @@
 """`/outputs`: the files of ended jobs, with ranges, validators and media types, and in other formats on request."""
 
 from pathlib import PurePosixPath
+from typing import Literal
 
 from flask import Blueprint, redirect, request
 from flask.typing import ResponseReturnValue
+from pydantic import BaseModel, Field
 
+from geometry.errors import MissingLibrary, UnreadableMesh
 from jobs.errors import JobNotFound, RedisUnavailable
 from storage import StoredObject, keys
-from storage.errors import ObjectNotFound
+from storage.errors import ObjectNotFound, StorageFull
 from web import conversions
+from web.answers import Absent
 from web.clients import canonical
 from web.context import client, context
-from web.errors import BadRequest
-from web.files import send
+from web.errors import BadRequest, ConversionBusy
+from web.files import ANSWERS, CONDITIONS, REFUSALS, send
+from web.operations import Answer, operation
 
 blueprint = Blueprint("outputs", __name__)
 
 
+class FileQuery(conversions.GlbOptions, conversions.StlOptions):
+    """How the file shall come."""
+
+    as_: str | Absent = Field(
+        None,
+        alias="as",
+        description="the format one wants; zip: all files of the job",
+        json_schema_extra={"enum": list(conversions.TARGETS)},
+    )
+
+
+class FolderQuery(BaseModel):
+    """How the files shall come."""
+
+    as_: Literal["zip"] = Field(alias="as", description="all files of the job")
+
+
+_NO_CONVERSION = (BadRequest, UnreadableMesh, MissingLibrary, ConversionBusy, StorageFull)
+
+
 @blueprint.get("/outputs/<owner>/<job_id>/<path:filename>")
 @blueprint.get("/output/<owner>/<job_id>/<path:filename>")
+@operation(
+    "outputs",
+    {**ANSWERS, 302: Answer("where the storage serves it")},
+    raises=[*REFUSALS, *_NO_CONVERSION],
+    query=FileQuery,
+    headers=CONDITIONS,
+)
 def get_output(owner: str, job_id: str, filename: str) -> ResponseReturnValue:
-    """One file of a job, with `?as=` in another format. The address is a capability, unless MAQUETTE_OUTPUTS_ACCESS
-    says owner.
+    """One file of a job, with `?as=` in another format.
+
+    The address is a capability, unless MAQUETTE_OUTPUTS_ACCESS says owner.
 
     Raises:
         ObjectNotFound: no such file, or not theirs; which of the two is not told.
@@ -46,6 +79,7 @@ def get_output(owner: str, job_id: str, filename: str) -> ResponseReturnValue:
 
 @blueprint.get("/outputs/<owner>/<job_id>")
 @blueprint.get("/output/<owner>/<job_id>")
+@operation("outputs", ANSWERS, raises=[*REFUSALS, *_NO_CONVERSION], query=FolderQuery, headers=CONDITIONS)
 def get_outputs(owner: str, job_id: str) -> ResponseReturnValue:
     """All files of a job in one ZIP, with `?as=zip`."""
     owner = _allowed(owner, job_id)

@@ -19,7 +19,9 @@ from jobs.fleet import WorkerInfo
 from jobs.queue import JobQueue
 from jobs.statistics import Counters, Depth, Histogram
 from pipelines.manifest import VERSION
+from web.answers import Stats
 from web.context import context
+from web.operations import Answer, operation
 
 blueprint = Blueprint("statistics", __name__)
 
@@ -27,6 +29,7 @@ _MIB = 2**20
 
 
 @blueprint.get("/stats")
+@operation("health", Stats, raises=[RedisUnavailable])
 def stats() -> ResponseReturnValue:
     """The queue's length, how long jobs usually take, and what ended in each minute of the last hour."""
     queue = context().queue
@@ -42,6 +45,7 @@ def stats() -> ResponseReturnValue:
 
 
 @blueprint.get("/metrics")
+@operation("health", {200: Answer("the figures", media=("text/plain",))})
 def metrics() -> ResponseReturnValue:
     """Everything there is to count, in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)

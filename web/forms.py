@@ -1,0 +1,94 @@
+"""A submit as the document shows it: the dialect's own fields and those of every pipeline that may answer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+import pipelines
+from web.operations import Body
+from web.schemas import Schemas
+
+_PIPELINES = "x-pipelines"
+_TEXT = {"type": "string"}
+_BINARY = {"type": "string", "format": "binary"}
+_URL = {"type": "string", "format": "uri"}
+_WEBHOOK = _URL | {"title": "Webhook address", "description": "is called once, when the job has ended"}
+_SOURCES = [{"required": ["image"]}, {"required": ["image_data"]}, {"required": ["image_url"]}]
+
+
+def picture_form(model: type[BaseModel], own: str, short_forms: Mapping[str, str]) -> Body:
+    """The body of a submit of pictures, as multipart and as JSON.
+
+    Args:
+        model: the dialect's own fields.
+        own: the dialect's own model, which those of its fields are for that no pipeline here has.
+        short_forms: other names of fields → the names.
+    """
+
+    def body(schemas: Schemas) -> dict[str, Any]:
+        fields = _fields(schemas, model, own)
+        for short, name in short_forms.items():
+            fields[name] = fields[name] | {"description": f"{fields[name]['description']}; {short} for short"}
+        lists = {name: {"style": "form", "explode": False} for name, field in fields.items() if _is_list(field)}
+        encoding = {"image": {"contentType": "image/png, image/jpeg, image/webp"}, **lists}
+        return {
+            "multipart/form-data": {"schema": _object(_parts() | fields), "encoding": encoding},
+            "application/json": {"schema": _object(_values() | fields)},
+        }
+
+    return body
+
+
+def _fields(schemas: Schemas, model: type[BaseModel], own: str) -> dict[str, dict[str, Any]]:
+    """Every field, with the names of the pipelines that heed it in `x-pipelines`; none there: it is for the service."""
+    merged = schemas.fields(model)
+    offered = {name: schemas.fields(pipelines.params_class(name)) for name in sorted(pipelines.PIPELINES)}
+    for pipeline, fields in offered.items():
+        for name, field in fields.items():
+            known = merged.setdefault(name, field)
+            if name not in model.model_fields and _bare(known) != _bare(field):
+                known = {"anyOf": [_bare(known), field], "title": field["title"]}  # two pipelines differ about it
+            merged[name] = known | {_PIPELINES: [*known.get(_PIPELINES, []), pipeline]}
+    names = ["auto", *offered]
+    merged["pipeline"] |= {"enum": names, "description": f"auto, or the one that shall answer: {', '.join(offered)}"}
+    return {
+        name: field if _PIPELINES in field or name == "pipeline" else field | {_PIPELINES: [own]}
+        for name, field in merged.items()
+    }
+
+
+def _bare(field: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in field.items() if name != _PIPELINES}
+
+
+def _is_list(field: dict[str, Any]) -> bool:
+    return field.get("type") == "array"
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "anyOf": _SOURCES}
+
+
+def _parts() -> dict[str, Any]:
+    about = "PNG, JPEG or WebP; repeat it for several sides, the main one first"
+    return {
+        "image": {"type": "array", "items": _BINARY, "minItems": 1, "title": "Image", "description": about},
+        "image_data": _TEXT | {"title": "Image data", "description": "instead: a picture in base64, or a data: URL"},
+        "image_url": _URL | {"title": "Image address", "description": "instead: the service fetches it"},
+        "webhook_url": _WEBHOOK,
+    }
+
+
+def _values() -> dict[str, Any]:
+    text = "a picture in base64, or a data: URL; a list for several sides, the main one first"
+    return {
+        "image": _one_or_more(_TEXT) | {"title": "Image", "description": text},
+        "image_data": _one_or_more(_TEXT) | {"title": "Image data", "description": "the same"},
+        "image_url": _one_or_more(_URL) | {"title": "Image address", "description": "instead: the service fetches it"},
+        "webhook_url": _WEBHOOK,
+    }
+
+
+def _one_or_more(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
