@@ -117,7 +117,6 @@ def describe(app: Flask, keys: bool) -> dict[str, Any]:
             "description": "Every answer carries `X-Request-Id`, the name it has in the service's log.",
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": about} for name, about in TAGS.items() if name in tags],
         "paths": paths,
         **({"security": [{name: []} for name in _SECURITY]} if keys else {}),

@@ -12,9 +12,13 @@ from web.schemas import Schemas
 _PIPELINES = "x-pipelines"
 _TEXT = {"type": "string"}
 _BINARY = {"type": "string", "format": "binary"}
-_URL = {"type": "string", "format": "uri"}
-_WEBHOOK = _URL | {"title": "Webhook address", "description": "is called once, when the job has ended"}
-_SOURCES = [{"required": ["image"]}, {"required": ["image_data"]}, {"required": ["image_url"]}]
+_NONE = _TEXT | {"default": ""}  # a page that shows the form leaves these out, instead of sending "string"
+_WEBHOOK = _NONE | {"title": "Webhook address", "description": "is called once, when the job has ended"}
+_EXAMPLE = {
+    "image": "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAEUlEQVR42mP4z/CfwQYKgWwAJ3AE7VnHrSoAAAAASUVORK5CYII=",
+    "pipeline": "auto",
+    "seed": 0,
+}
 
 
 def picture_form(model: type[BaseModel], own: str, short_forms: Mapping[str, str]) -> Body:
@@ -34,7 +38,7 @@ def picture_form(model: type[BaseModel], own: str, short_forms: Mapping[str, str
         encoding = {"image": {"contentType": "image/png, image/jpeg, image/webp"}, **lists}
         return {
             "multipart/form-data": {"schema": _object(_parts() | fields), "encoding": encoding},
-            "application/json": {"schema": _object(_values() | fields)},
+            "application/json": {"schema": _object(_values() | fields), "example": _EXAMPLE},
         }
 
     return body
@@ -67,15 +71,16 @@ def _is_list(field: dict[str, Any]) -> bool:
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "anyOf": _SOURCES}
+    about = "One of image, image_data and image_url is needed; everything else has a default."
+    return {"type": "object", "description": about, "properties": properties}
 
 
 def _parts() -> dict[str, Any]:
     about = "PNG, JPEG or WebP; repeat it for several sides, the main one first"
     return {
-        "image": {"type": "array", "items": _BINARY, "minItems": 1, "title": "Image", "description": about},
-        "image_data": _TEXT | {"title": "Image data", "description": "instead: a picture in base64, or a data: URL"},
-        "image_url": _URL | {"title": "Image address", "description": "instead: the service fetches it"},
+        "image": {"type": "array", "items": _BINARY, "title": "Image", "description": about},
+        "image_data": _NONE | {"title": "Image data", "description": "instead: a picture in base64, or a data: URL"},
+        "image_url": _NONE | {"title": "Image address", "description": "instead: the service fetches it"},
         "webhook_url": _WEBHOOK,
     }
 
@@ -83,12 +88,12 @@ def _parts() -> dict[str, Any]:
 def _values() -> dict[str, Any]:
     text = "a picture in base64, or a data: URL; a list for several sides, the main one first"
     return {
-        "image": _one_or_more(_TEXT) | {"title": "Image", "description": text},
-        "image_data": _one_or_more(_TEXT) | {"title": "Image data", "description": "the same"},
-        "image_url": _one_or_more(_URL) | {"title": "Image address", "description": "instead: the service fetches it"},
+        "image": _one_or_more("Image", text),
+        "image_data": _one_or_more("Image data", "the same"),
+        "image_url": _one_or_more("Image address", "instead: the service fetches it"),
         "webhook_url": _WEBHOOK,
     }
 
 
-def _one_or_more(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [schema, {"type": "array", "items": schema, "minItems": 1}]}
+def _one_or_more(title: str, about: str) -> dict[str, Any]:
+    return {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}], "title": title, "description": about}
