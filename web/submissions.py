@@ -52,7 +52,7 @@ def read(request: Request) -> Submission:
     """The fields of a multipart, URL-encoded or JSON request.
 
     Raises:
-        BadRequest: the JSON is broken or is no object.
+        BadRequest: the JSON is broken or is no object, or a part of the form has no name.
     """
     if request.is_json:
         try:
@@ -62,6 +62,8 @@ def read(request: Request) -> Submission:
         if not isinstance(values, dict):
             raise BadRequest('the body is not a JSON object; send something like {"image": "<base64>"}')
         return Submission(values, {})
+    if None in request.form or None in request.files:
+        raise BadRequest('a part of the form has no name; send Content-Disposition: form-data; name="image"')
     return Submission(request.form.to_dict(), {name: request.files.getlist(name) for name in request.files})
 
 

@@ -119,6 +119,13 @@ def test_broken_json_is_refused(client: FlaskClient, body: str) -> None:
     error(client.post("/image_to_3d", data=body.encode("latin-1"), content_type="application/json"), 400)
 
 
+@pytest.mark.parametrize("named", ["", '; name="seed\\"', '; filename="b.png"'])
+def test_a_part_without_a_name_is_refused(client: FlaskClient, png: bytes, named: str) -> None:
+    body, kind = encode_multipart_formdata({"image": ("a.png", png), "pipeline": "probe", "mark": "x"})
+    body = body.replace(b'; name="mark"', named.encode())
+    assert "has no name" in error(client.post("/image_to_3d", data=body, content_type=kind), 400)
+
+
 def test_a_submit_without_a_picture_says_what_to_send(client: FlaskClient) -> None:
     assert "image is missing" in error(client.post("/image_to_3d", data={"seed": 1}), 400)
     assert "image is missing" in error(client.post("/image_to_3d"), 400)
