@@ -13,6 +13,8 @@ from web.errors import BadRequest
 
 M = TypeVar("M", bound=BaseModel)
 
+_MOST_GUESSES = 20  # each takes time, and a body may hold a million names
+
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
@@ -30,12 +32,15 @@ def check(model: type[M], values: Mapping[str, Any]) -> M:
 
 
 def unknown(names: Iterable[str], *models: type[BaseModel], extra: Iterable[str] = ()) -> list[str]:
-    """A warning for each name that none of the models knows, with the nearest known one."""
+    """A warning for each name that none of the models knows, with the nearest known one; beyond some, their number."""
     known = sorted({name for model in models for name in model.model_fields} | set(extra))
+    strange = sorted(set(names) - set(known))
     warnings = []
-    for name in sorted(set(names) - set(known)):
-        near = difflib.get_close_matches(name, known, n=1)
+    for name in strange[:_MOST_GUESSES]:
+        near = difflib.get_close_matches(name[:80], known, n=1)
         warnings.append(f"unknown field {name[:80]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    if more := strange[_MOST_GUESSES:]:
+        warnings.append(f"{len(more)} more unknown fields")
     return warnings
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -73,6 +74,15 @@ def test_several_pictures_keep_their_order(client: FlaskClient, png: bytes, queu
 def test_an_unknown_field_is_a_warning_with_a_guess(client: FlaskClient, png: bytes) -> None:
     warnings = post(client, png, texturesize=512, zzz=1, pipeline="relief").get_json()["warnings"]
     assert warnings == ["unknown field 'texturesize'; did you mean 'texture_size'?", "unknown field 'zzz'"]
+
+
+def test_a_million_unknown_fields_cost_no_more_than_twenty(client: FlaskClient, png: bytes) -> None:
+    names = {f"texture_siz{number}": 1 for number in range(50_000)} | {"texture_size" * 100_000: 1}
+    started = time.perf_counter()
+    answer = client.post("/image_to_3d", json={"image": base64.b64encode(png).decode(), "pipeline": "relief", **names})
+    warnings = answer.get_json()["warnings"]
+    assert len(warnings) == 21 and warnings[-1] == "49981 more unknown fields"
+    assert time.perf_counter() - started < 5, "guessing for each took twenty"
 
 
 def test_the_short_forms_are_known(client: FlaskClient, png: bytes) -> None:
