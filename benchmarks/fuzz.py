@@ -13,6 +13,7 @@ import copy
 import io
 import itertools
 import json
+import re
 import sys
 import tempfile
 import threading
@@ -27,6 +28,7 @@ import schemathesis
 from hypothesis import strategies as st
 from PIL import Image
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.failures import FailureGroup
 from schemathesis.engine import events, from_schema
 from schemathesis.hooks import unregister_all
 
@@ -43,9 +45,11 @@ SETTINGS = {
 }
 # Lenient on purpose: an unknown field is a warning, "7" is a number, and a header nobody knows is passed over.
 _LENIENT = ("negative_data_rejection", "positive_data_acceptance", "missing_required_header")
-_STREAMS = ("/jobs/{job_id}/events",)
+_STREAM = "/jobs/{job_id}/events"
 _OWNER = "10.0.0.1"
-_STATES = ("complete", "error", "cancelled", "processing", "queued")
+_ME = "job-owner"
+_ENDED = ("complete", "error", "cancelled")
+_STATES = (*_ENDED, "processing", "queued")
 _MARK = "job-"
 
 
@@ -77,19 +81,27 @@ class Jobs:
                 known = self._ids[state] = self._make(state)
             return known
 
+    def owner(self) -> str:
+        """What the jobs' client is called in addresses."""
+        job = self._session.get(f"{self._url}/jobs/{self.one('cancelled')}", timeout=30).json()
+        return str(job["urls"]["outputs"].split("/")[2])
+
     def _status(self, job_id: str) -> str:
         answer = self._session.get(f"{self._url}/jobs/{job_id}", timeout=30)
         return str(answer.json().get("status", "")) if answer.ok else ""
 
     def _make(self, state: str) -> str:
         deed = {"error": {"deed": "bad_input"}, "processing": {"seconds": 3}, "queued": {"seconds": 0.5}}.get(state, {})
-        job_id = self._submit(deed)
-        if state == "cancelled":
-            self._session.delete(f"{self._url}/jobs/{job_id}", timeout=30).raise_for_status()
         deadline = time.monotonic() + 60
-        while state != "queued" and self._status(job_id) != state and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return job_id
+        while time.monotonic() < deadline:
+            job_id = self._submit(deed)
+            if state == "cancelled":
+                self._session.delete(f"{self._url}/jobs/{job_id}", timeout=30).raise_for_status()
+            while (now := self._status(job_id)) not in (state, *_ENDED):
+                time.sleep(0.02)
+            if now == state or state == "queued":  # that one may have been taken already
+                return job_id
+        raise TimeoutError(f"no job came to be {state} within a minute")
 
     def _submit(self, fields: dict[str, Any]) -> str:
         while True:
@@ -97,7 +109,7 @@ class Jobs:
             answer = self._session.post(
                 f"{self._url}/image_to_3d", data={"pipeline": "probe", **fields}, files=files, timeout=30
             )
-            if answer.status_code != 429:
+            if answer.status_code not in (429, 503):  # on a busy machine even a worker's lease may run out
                 answer.raise_for_status()
                 return str(answer.json()["request_id"])
             time.sleep(0.2)
@@ -133,30 +145,83 @@ class Report:
                 self.failures.setdefault(f"{label}: {check.name}", f"{check.failure_info.failure}\n{sample}")
 
 
+def visit(schema: Any, report: Report, headers: dict[str, str]) -> None:
+    """Asks about a job in every state all that can be asked, each answer checked as the made-up requests' are."""
+
+    def ask(method: str, path: str, status: int, **given: Any) -> Any:
+        case = schema[path][method].Case(**given)
+        report.operations.add(case.operation.label)
+        label = f"{method} {path} {given}"[:200]
+        try:
+            answer = case.call_and_validate(headers=headers)
+        except FailureGroup as failures:
+            report.failures[label] = "\n".join(map(str, failures.exceptions))
+            return None
+        report.statuses[str(answer.status_code)] += 1
+        if answer.status_code != status:
+            report.failures[label] = f"{answer.status_code} instead of {status}: {answer.text[:500]}"
+        return answer
+
+    image = base64.b64encode(picture()).decode()
+    form = {"image": [picture("JPEG")], "pipeline": "probe"}
+    for path in ("/image_to_3d", "/trellis/image_to_3d"):
+        ask("POST", path, 200, body=form, media_type="multipart/form-data", headers={"Idempotency-Key": path})
+        ask("POST", path, 200, body={"image": image, "pipeline": "probe"}, media_type="application/json")
+    for state in _STATES:
+        job = {"job_id": _MARK + state}
+        ask("GET", "/jobs/{job_id}", 200, path_parameters=dict(job))
+        ask("GET", "/jobs/{job_id}", 200, path_parameters=dict(job), query={"wait": 0.1})
+        ask("GET", "/queue/status", 200, query={"request_id": _MARK + state})
+        ask("GET", "/jobs/{job_id}/inputs/{index}", 200, path_parameters=job | {"index": 0})
+        ask("GET", "/jobs/{job_id}/inputs/{index}", 404, path_parameters=job | {"index": 1})
+        file = job | {"owner": _ME, "filename": "result.txt"}
+        ask("GET", "/outputs/{owner}/{job_id}/{filename}", 200 if state == "complete" else 404, path_parameters=file)
+    file = {"owner": _ME, "job_id": _MARK + "complete", "filename": "result.txt"}
+    for name, value, status in (("Range", "bytes=0-0", 206), ("Range", "bytes=99-", 416), ("If-None-Match", "*", 304)):
+        for path in ("/outputs/{owner}/{job_id}/{filename}", "/output/{owner}/{job_id}/{filename}"):
+            ask("GET", path, status, path_parameters=dict(file), headers={name: value})
+    for state in _ENDED:
+        events = ask("GET", _STREAM, 200, path_parameters={"job_id": _MARK + state})
+        last = re.findall(r"^id: (.*)$", events.text if events else "", re.M)[-1:]
+        ask("GET", _STREAM, 204, path_parameters={"job_id": _MARK + state}, headers={"Last-Event-ID": "".join(last)})
+    for path in ("/", "/jobs", "/my_requests", "/workers", "/stats", "/metrics", "/health", "/health/ready"):
+        ask("GET", path, 200)
+    for state in _STATES:
+        ask(
+            "DELETE", "/jobs/{job_id}", 202 if state == "processing" else 200, path_parameters={"job_id": _MARK + state}
+        )
+
+
 def prepared(document: dict[str, Any]) -> dict[str, Any]:
     """The document, stricter about answers and with the jobs of `Jobs` for parameters."""
     told = copy.deepcopy(document)
     for schema in told["components"]["schemas"].values():
         if "properties" in schema:
             schema["additionalProperties"] = False
-    for path in _STREAMS:
-        told["paths"].pop(path, None)
     ids = {"enum": [_MARK + state for state in _STATES]}
+    ended = {"enum": [_MARK + state for state in _ENDED]}  # whose stream ends at once
     likely = {
         "job_id": ids,
         "request_id": ids,
-        "owner": {"enum": [_OWNER]},
+        "owner": {"enum": [_ME]},
         "filename": {"enum": ["result.txt", "manifest.json", "none.glb", "stage1_output/color_0.png"]},
+        "index": {"enum": [0]},
+        "Last-Event-ID": {"enum": ["0-0", "1-1", "9999999999999-9"]},
+        "last_event_id": {"enum": ["0-0", "9999999999999-9"]},
         "name": {"enum": ["swagger.js", "icon.svg", "page.css"]},
         "Range": {"enum": ["bytes=0-0", "bytes=-1", "bytes=1-", "bytes=99999-", "bytes=0-0,2-2", "lines=1-2"]},
         "If-None-Match": {"enum": ["*", '"x"', 'W/"x"']},
         "If-Modified-Since": {"enum": ["Sat, 01 Jan 2000 00:00:00 GMT", "Sat, 01 Jan 2050 00:00:00 GMT", "yesterday"]},
     }
-    for methods in told["paths"].values():
+    for path, methods in told["paths"].items():
         for operation in methods.values():
             for parameter in operation.get("parameters", []):
-                if parameter["name"] in likely:
-                    parameter["schema"] = {"anyOf": [likely[parameter["name"]], parameter["schema"]]}
+                name = parameter["name"]
+                if name == "wait":
+                    parameter["schema"] = {"enum": [0, 0.1, 1]}
+                elif name in likely:
+                    values = ended if name == "job_id" and path == _STREAM else likely[name]
+                    parameter["schema"] = {"anyOf": [values, parameter["schema"]]}
             for content in operation.get("requestBody", {}).get("content", {}).values():
                 _tame(content["schema"])
     return told
@@ -243,6 +308,8 @@ def fuzz(url: str, seconds: float, seed: int, headers: dict[str, str] | None = N
                 if given.startswith(_MARK) and given.removeprefix(_MARK) in _STATES:
                     values[name] = jobs.one(given.removeprefix(_MARK))
                 client = jobs.owner_of.get(given, client)
+        if (case.path_parameters or {}).get("owner") == _ME:
+            case.path_parameters["owner"] = jobs.owner()
         case.headers["X-Forwarded-For"] = client
 
     @schemathesis.hook
@@ -252,6 +319,7 @@ def fuzz(url: str, seconds: float, seed: int, headers: dict[str, str] | None = N
 
     report, started = Report(), time.monotonic()
     try:
+        visit(schema, report, headers)
         for event in from_schema(schema).execute():
             report.add(event)
     finally:

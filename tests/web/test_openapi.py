@@ -154,7 +154,17 @@ def test_answers_are_as_described(
     for job_id in (waiting, running, stopping, complete, wrong, "nobody"):
         conforms(document, "/jobs/{job_id}", client.get(f"/jobs/{job_id}"))
         conforms(document, "/queue/status", client.get(f"/queue/status?request_id={job_id}"))
-    for path in ("/", "/jobs", "/my_requests", "/queue/status", "/workers", "/health", "/health/live", "/health/ready"):
+    for path in (
+        "/",
+        "/jobs",
+        "/my_requests",
+        "/queue/status",
+        "/workers",
+        "/stats",
+        "/health",
+        "/health/live",
+        "/health/ready",
+    ):
         conforms(document, path, client.get(path))
     for job_id in (waiting, complete):
         conforms(document, "/jobs/{job_id}", client.delete(f"/jobs/{job_id}"), "delete")
