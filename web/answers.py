@@ -97,7 +97,7 @@ class Webhook(_Answer):
     """How calling back went so far."""
 
     url: str
-    state: str = Field(description="waiting until it is settled")
+    state: Literal["waiting", "again", "delivered", "failed"] = Field(description="again: failed so far")
     tries: int = Field(ge=0)
     note: str = Field(description="what the last call came to")
 

@@ -140,7 +140,10 @@ def test_answers_are_as_described(
     client: FlaskClient, document: dict[str, Any], png: bytes, transitions: Transitions, storage: Storage
 ) -> None:
     def submit() -> str:
-        answer = client.post("/image_to_3d", data={"image": (io.BytesIO(png), "a.png"), "texturesize": 1})
+        answer = client.post(
+            "/image_to_3d",
+            data={"image": (io.BytesIO(png), "a.png"), "texturesize": 1, "webhook_url": "http://example.com"},
+        )
         conforms(document, "/image_to_3d", answer, "post")
         return str(answer.get_json()["request_id"])
 
