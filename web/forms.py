@@ -48,12 +48,10 @@ def _fields(schemas: Schemas, model: type[BaseModel], own: str) -> dict[str, dic
     """Every field, with the names of the pipelines that heed it in `x-pipelines`; none there: it is for the service."""
     merged = schemas.fields(model)
     offered = {name: schemas.fields(pipelines.params_class(name)) for name in sorted(pipelines.PIPELINES)}
-    for pipeline, fields in offered.items():
-        for name, field in fields.items():
-            known = merged.setdefault(name, field)
-            if name not in model.model_fields and _bare(known) != _bare(field):
-                known = {"anyOf": [_bare(known), field], "title": field["title"]}  # two pipelines differ about it
-            merged[name] = known | {_PIPELINES: [*known.get(_PIPELINES, []), pipeline]}
+    for name in dict.fromkeys(name for fields in offered.values() for name in fields):
+        heeding = {pipeline: fields[name] for pipeline, fields in offered.items() if name in fields}
+        merged[name] = merged.get(name) or _one(list(heeding.values()))
+        merged[name] |= {_PIPELINES: list(heeding)}
     names = ["auto", *offered]
     merged["pipeline"] |= {"enum": names, "description": f"auto, or the one that shall answer: {', '.join(offered)}"}
     return {
@@ -62,8 +60,10 @@ def _fields(schemas: Schemas, model: type[BaseModel], own: str) -> dict[str, dic
     }
 
 
-def _bare(field: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in field.items() if name != _PIPELINES}
+def _one(fields: list[dict[str, Any]]) -> dict[str, Any]:
+    """What several pipelines say of a field; a choice only where they differ about it."""
+    different = [field for index, field in enumerate(fields) if field not in fields[:index]]
+    return dict(fields[0]) if len(different) == 1 else {"title": fields[0]["title"], "anyOf": different}
 
 
 def _is_list(field: dict[str, Any]) -> bool:

@@ -3,16 +3,19 @@
 import io
 import json
 import re
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import Field
 
 import pipelines
 from jobs.transitions import Transitions
+from pipelines.base import Params
+from pipelines.relief.params import ReliefParams
 from storage import Storage
 from web.dialects.trellis import SHORT_FORMS, TrellisForm
 from web.document import describe, routes
@@ -90,6 +93,22 @@ def test_the_form_has_every_field_of_every_pipeline_as_its_model_has_it(
         assert properties[name]["x-pipelines"] == (has_it or ["trellis"]), name
     for short, name in SHORT_FORMS.items():
         assert short in properties[name]["description"]
+
+
+class Rough(Params):
+    """A pipeline that means something else by depth and the same by quality."""
+
+    depth: int = Field(3, ge=1, description="of the tree")
+    quality: Literal["standard", "high"] = ReliefParams.model_fields["quality"]  # type: ignore[assignment]
+
+
+def test_where_two_pipelines_differ_about_a_field_both_are_told(app: Flask) -> None:
+    for name in ("rough", "rougher"):
+        pipelines.PIPELINES[name] = pipelines.Entry(f"{__name__}:Rough", "nowhere:Rough", "cpu")
+    told = form(describe(app, keys=False))["properties"]
+    assert told["depth"]["x-pipelines"] == told["quality"]["x-pipelines"] == ["relief", "rough", "rougher"]
+    assert [one["type"] for one in told["depth"]["anyOf"]] == ["number", "integer"]
+    assert "anyOf" not in told["quality"]
 
 
 def test_the_form_tells_the_bounds(document: dict[str, Any]) -> None:
