@@ -180,6 +180,11 @@ def visit(schema: Any, report: Report, headers: dict[str, str]) -> None:
     for name, value, status in (("Range", "bytes=0-0", 206), ("Range", "bytes=99-", 416), ("If-None-Match", "*", 304)):
         for path in ("/outputs/{owner}/{job_id}/{filename}", "/output/{owner}/{job_id}/{filename}"):
             ask("GET", path, status, path_parameters=dict(file), headers={name: value})
+    folder = {name: value for name, value in file.items() if name != "filename"}
+    for path in ("/outputs/{owner}/{job_id}", "/output/{owner}/{job_id}"):
+        ask("GET", path, 200, path_parameters=dict(folder), query={"as": "zip"})
+        ask("GET", path + "/{filename}", 200, path_parameters=dict(file), query={"as": "zip"})
+        ask("GET", path + "/{filename}", 400, path_parameters=dict(file), query={"as": "stl", "size_mm": 5})
     for state in _ENDED:
         events = ask("GET", _STREAM, 200, path_parameters={"job_id": _MARK + state})
         last = re.findall(r"^id: (.*)$", events.text if events else "", re.M)[-1:]

@@ -17,6 +17,7 @@ from jobs.transitions import Transitions
 from pipelines.base import Params
 from pipelines.relief.params import ReliefParams
 from storage import Storage
+from web.conversions import TARGETS
 from web.dialects.trellis import SHORT_FORMS, TrellisForm
 from web.document import describe, routes
 from web.operations import operation_of
@@ -93,6 +94,18 @@ def test_the_form_has_every_field_of_every_pipeline_as_its_model_has_it(
         assert properties[name]["x-pipelines"] == (has_it or ["trellis"]), name
     for short, name in SHORT_FORMS.items():
         assert short in properties[name]["description"]
+
+
+def test_a_parameter_of_the_query_is_told_with_what_it_takes(document: dict[str, Any]) -> None:
+    told = operations(document)
+    file = {one["name"]: one for one in told["get", "/outputs/{owner}/{job_id}/{filename}"]["parameters"]}
+    assert file["as"]["schema"]["enum"] == list(TARGETS) and not file["as"]["required"]
+    assert file["size_mm"]["schema"]["minimum"] == 0.01 and "100.0 unless given" in file["size_mm"]["description"]
+    assert not any("default" in one["schema"] for one in file.values()), "a page would send it, also without `as`"
+    (folder,) = [one for one in told["get", "/outputs/{owner}/{job_id}"]["parameters"] if one["in"] == "query"]
+    assert folder["name"] == "as" and folder["required"]
+    (wait,) = [one for one in told["get", "/jobs/{job_id}"]["parameters"] if one["in"] == "query"]
+    assert wait["name"] == "wait" and wait["schema"]["maximum"] == 60
 
 
 class Rough(Params):
