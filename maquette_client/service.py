@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from maquette_client.client import MaquetteClient, MaquetteError
+from maquette_client.client import MaquetteClient
+from maquette_client.errors import MaquetteError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,6 +55,8 @@ class LocalService:
         Raises:
             RuntimeError: it ended, or was not ready in time; the message holds its last words.
         """
+        if not (ROOT / "api.py").is_file():
+            raise RuntimeError("a service is started from its source tree, and this is the client alone")
         self.data_dir.mkdir(parents=True, exist_ok=True)
         where = self.data_dir / "service.json"
         where.unlink(missing_ok=True)
