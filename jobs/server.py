@@ -94,6 +94,15 @@ def find_server() -> str:
     return str(get_binary_path())
 
 
+def private_socket(folder: Path) -> Path:
+    """Where the private server of a folder listens: in it, or where its path would be too long, in a temporary one."""
+    path = folder / "redis.sock"
+    if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
+        return path
+    mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"maquette-{os.getuid()}-{mark}" / "redis.sock"
+
+
 class PrivateServer:
     """A real server of our own on a Unix socket, shared by every process that uses the same data folder.
 
@@ -104,7 +113,8 @@ class PrivateServer:
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / "redis"
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.socket = self._short(self._folder / "redis.sock")
+        self.socket = private_socket(self._folder)
+        self._claim_socket_folder()
         self.url = f"unix://{quote(str(self.socket))}"
         self._probe = redis.Redis(
             unix_socket_path=str(self.socket), socket_timeout=5, retry=Retry(ExponentialBackoff(), 0)
@@ -117,15 +127,13 @@ class PrivateServer:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def _short(self, path: Path) -> Path:
-        if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH:
-            return path
-        mark = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-        folder = Path(tempfile.gettempdir()) / f"maquette-{os.getuid()}-{mark}"
+    def _claim_socket_folder(self) -> None:
+        folder = self.socket.parent
+        if folder == self._folder:
+            return
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
             raise UnsafeRedis(f"{folder} belongs to somebody else; choose a shorter MAQUETTE_DATA_DIR")
-        return folder / "redis.sock"
 
     def _lock_file(self, name: str) -> IO[Any]:
         return open(self._folder / name, "a")
