@@ -6,14 +6,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 usage() {
     cat <<'TXT'
 usage: ./setup.sh [--gpu|--cpu] [install|demo|serve|test]
+       ./setup.sh doctor [--json] [GROUP ...]
   install  only install (the default)
   demo     turn every picture in examples/ into a GLB through a service of its own, then stop it
   serve    start the service and keep it running; Ctrl-C stops it
   test     lint, types, import rules and all tests
+  doctor   what this machine can run, what is missing, and the remedy; installs nothing. Exit status 1: a problem
   --gpu    also install torchvision, spconv and xformers (done by itself where an NVIDIA card is found)
   --cpu    do not, even if a card is found
 environment:
   PYTHON               the Python to make .venv with (3.11 or newer; default python3)
+  MAQUETTE_CHROMIUM    the browser for the tests of the page, where it has another name than usual
   MAQUETTE_TORCH_INDEX a package index to take torch from, such as one with builds for your CUDA version
 TXT
 }
@@ -23,15 +26,28 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 verb=install
 gpu=auto
+doctor_words=()
 for argument in "$@"; do
+    if [ "$verb" = doctor ]; then
+        doctor_words+=("$argument")
+        continue
+    fi
     case "$argument" in
-        install | demo | serve | test) verb=$argument ;;
+        install | demo | serve | test | doctor) verb=$argument ;;
         --gpu) gpu=yes ;;
         --cpu) gpu=no ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; fail "unknown argument '$argument'" ;;
     esac
 done
+
+if [ "$verb" = doctor ]; then
+    python=.venv/bin/python
+    [ -x "$python" ] || python=${PYTHON:-python3}
+    command -v "$python" >/dev/null || fail "there is no '$python'; install Python 3.11 or newer"
+    exec "$python" -m doctor "${doctor_words[@]}"
+fi
+
 if [ "$gpu" = auto ]; then
     if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then gpu=yes; else gpu=no; fi
 fi
@@ -55,7 +71,7 @@ make_venv() {
 }
 
 # A stamp holds what was installed, so that a second run has nothing to do.
-stamp() { cat requirements.txt constraints.txt "$@" .venv/pyvenv.cfg | cksum; }
+stamp() { cat requirements.txt constraints.txt pyproject.toml "$@" .venv/pyvenv.cfg | cksum; }
 
 install_python() {
     local kind=$1
@@ -72,6 +88,8 @@ install_python() {
     for file in requirements.txt "$@"; do files+=(-r "$file"); done
     .venv/bin/python -m pip install --disable-pip-version-check -q "${files[@]}" -c constraints.txt ||
         fail "pip could not install the packages; its message stands above"
+    .venv/bin/python -m pip install --disable-pip-version-check -q --no-deps -e . ||
+        fail "pip could not install the maquette command; its message stands above"
     echo "$wanted" >".venv/installed-$kind"
 }
 
@@ -93,6 +111,19 @@ install_redis() {
         fail "there is no redis-server; install redis or valkey, or set MAQUETTE_REDIS_URL to one you have"
 }
 
+# The tests of the page look at it in a real browser.
+install_chromium() {
+    if [ -n "${MAQUETTE_CHROMIUM:-}" ]; then
+        command -v "$MAQUETTE_CHROMIUM" >/dev/null || fail "MAQUETTE_CHROMIUM is '$MAQUETTE_CHROMIUM', which is no program"
+        return 0
+    fi
+    for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do
+        command -v "$name" >/dev/null && return 0
+    done
+    apt_install chromium ||
+        fail "the tests of the page need a browser; install chromium, or name one: MAQUETTE_CHROMIUM=/path ./setup.sh test"
+}
+
 # numba keeps what it compiled beside the sources; a job should never have to wait for it.
 compile_kernels() {
     local wanted
@@ -106,15 +137,17 @@ compile_kernels() {
 if [ "$verb" = test ]; then install_python dev requirements-dev.txt; else install_python base; fi
 if [ "$gpu" = yes ]; then install_gpu; fi
 install_redis
+if [ "$verb" = test ]; then install_chromium; fi
 compile_kernels
 
 case "$verb" in
-    install) say "ready: ./setup.sh demo, ./setup.sh serve or ./setup.sh test" ;;
+    install) say "ready: ./setup.sh demo, serve, test or doctor; .venv/bin/maquette is the command line" ;;
     demo) exec .venv/bin/python -m examples.demo ;;
     serve) exec .venv/bin/python api.py --production ;;
     test)
         say "lint"
         .venv/bin/ruff check . && .venv/bin/ruff format --check .
+        .venv/bin/shellcheck setup.sh .ci/run
         say "types"
         .venv/bin/mypy
         say "import rules"
