@@ -21,6 +21,7 @@ def install(app: Flask) -> None:
     """Registers with the app; before all else, so that refusals have an id too."""
     app.before_request(_begin)
     app.after_request(_end)
+    app.teardown_request(lambda error: logs.begin())  # the thread goes on to other things
 
 
 def _begin() -> None:
