@@ -235,7 +235,11 @@ class MaquetteClient:
         return self._list("my_requests", "requests")
 
     def cancel(self, job_id: str) -> str:
-        """Cancels a waiting or running job, deletes an ended one; its status afterwards."""
+        """Cancels a job, if it has not ended; its status afterwards, "processing" while it stops at its next step."""
+        return str(self._transport.told("POST", f"{_of(job_id)}/cancel")["status"])
+
+    def delete(self, job_id: str) -> str:
+        """Removes an ended job with its files, cancels another; its status."""
         return str(self._transport.told("DELETE", _of(job_id))["status"])
 
     def ready(self) -> bool:

@@ -36,11 +36,11 @@ def run(client: MaquetteClient, args: argparse.Namespace) -> int:
 
 
 def _cancel(client: MaquetteClient, job_id: str, delete: bool) -> tuple[Exit, str, str]:
-    job = client.job(job_id)
-    if not job.ended:
-        status = client.cancel(job_id)
+    ended = client.job(job_id).ended
+    status = client.cancel(job_id)
+    if not ended and status in ("processing", "cancelled"):
         return Exit.OK, status, "cancelled" if status == "cancelled" else "is being cancelled"
     if not delete:
-        return Exit.FAILED, job.status, f"it has ended already ({job.status}); --delete removes it"
-    client.cancel(job_id)
-    return Exit.OK, job.status, "deleted"
+        return Exit.FAILED, status, f"it has ended already ({status}); --delete removes it"
+    client.delete(job_id)
+    return Exit.OK, status, "deleted"

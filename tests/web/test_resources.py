@@ -11,6 +11,8 @@ from flask.testing import FlaskClient
 
 from configs.settings import load_settings
 from jobs.fleet import Fleet
+from jobs.queue import JobQueue
+from jobs.records import JobRequest
 from jobs.transitions import Transitions
 from storage import Storage
 from web import create_app
@@ -280,3 +282,21 @@ def test_settings_reach_the_app(tmp_path: Any, redis_url: str, worker: Any) -> N
     )
     answer = create_app(settings, redis_url).test_client().get("/health", headers={"Origin": "https://b.example"})
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_cancelling_never_deletes(client: FlaskClient, queue: JobQueue, transitions: Transitions) -> None:
+    job = queue.submit(JobRequest("127.0.0.1", "trellis", "probe", {}), [], "cpu").record.id
+    transitions.claim(job, "a", "w1", 60)
+    answer = client.post(f"/jobs/{job}/cancel")
+    assert answer.status_code == 202 and answer.json["cancelling"] is True
+    transitions.release(job, "a", counted=False, max_attempts=3)
+    other = queue.submit(JobRequest("127.0.0.1", "trellis", "probe", {}), [], "cpu").record.id
+    assert client.post(f"/jobs/{other}/cancel").json["status"] == "cancelled"
+    done = queue.submit(JobRequest("127.0.0.1", "trellis", "probe", {}), [], "cpu").record.id
+    transitions.claim(done, "a", "w1", 60)
+    transitions.complete(done, "a", [], [])
+    answer = client.post(f"/jobs/{done}/cancel")
+    assert answer.status_code == 200 and answer.json["status"] == "complete" and answer.json["deleted"] is False
+    assert client.get(f"/jobs/{done}").json["status"] == "complete"
+    theirs = queue.submit(JobRequest("10.0.0.9", "trellis", "probe", {}), [], "cpu").record.id
+    assert client.post(f"/jobs/{theirs}/cancel").status_code == 404

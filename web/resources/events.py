@@ -120,7 +120,7 @@ class Stream:
     def _told(self) -> Iterator[bytes]:
         record = self._now.view.record
         if not self._last or (record.status.final and not self._now.since and self._last != record.last_event):
-            yield from _snapshot(self._now)
+            yield _snapshot(self._now)
             self._place = _place(self._now.view)
             return
         for event in self._now.since:
@@ -150,16 +150,17 @@ def _place(view: JobView) -> tuple[int, float | None]:
     return view.position, view.eta_s
 
 
-def _snapshot(now: Following) -> Iterator[bytes]:
-    view, record = now.view, now.view.record
+def _snapshot(now: Following) -> bytes:
+    """How things stand. Only its last event has the id: who loses the connection before is told all of it again."""
+    view, record, parts = now.view, now.view.record, []
     if record.status.final:
-        yield _end(view, now.last_id)
-        return
-    yield _sse("status", _status(view), now.last_id)
+        return _end(view, now.last_id)
+    parts.append(_sse("status", _status(view)))
     if record.progress.stage:
-        yield _progress(vars(record.progress), view, now.last_id)
+        parts.append(_progress(vars(record.progress), view))
     if record.preview:
-        yield _sse("preview", {"url": preview_url(record)}, now.last_id)
+        parts.append(_sse("preview", {"url": preview_url(record)}))
+    return b"".join(parts[:-1]) + f"id: {now.last_id}\n".encode() + parts[-1]
 
 
 def _status(view: JobView) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _status(view: JobView) -> dict[str, Any]:
     return told | {"attempts": view.record.attempts}
 
 
-def _progress(told: dict[str, Any], view: JobView, event_id: str) -> bytes:
+def _progress(told: dict[str, Any], view: JobView, event_id: str = "") -> bytes:
     data = {name: told.get(name) for name in ("stage", "step", "of")}
     return _sse("progress", data | {"progress": round(told["fraction"], 4), "eta_s": view.eta_s}, event_id)
 

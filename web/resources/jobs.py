@@ -66,12 +66,27 @@ def delete_job(job_id: str) -> ResponseReturnValue:
     """Cancels a waiting or running job; deletes an ended one with its files."""
     queue = context().queue
     record = queue.get(job_id, client())
+    if not record.status.final:
+        return _cancel(job_id)
+    queue.delete(record)
+    return jsonify({**_ids(record), "status": record.status, "deleted": True})
+
+
+@blueprint.post("/jobs/<job_id>/cancel")
+@operation(
+    "jobs",
+    {200: Answer("how it ended", Deleted), 202: Answer("it runs, and stops at its next step", Deleted)},
+    raises=[JobNotFound, RedisUnavailable],
+)
+def cancel_job(job_id: str) -> ResponseReturnValue:
+    """Cancels a waiting or running job; leaves one that has ended, even just now, with its files as it is."""
+    return _cancel(job_id)
+
+
+def _cancel(job_id: str) -> ResponseReturnValue:
+    record = context().queue.cancel(job_id, client()).record
+    answer = {**_ids(record), "status": record.status, "deleted": False}
     if record.status.final:
-        queue.delete(record)
-        return jsonify({**_ids(record), "status": record.status, "deleted": True})
-    view = queue.cancel(job_id, client())
-    answer = {**_ids(record), "status": view.record.status, "deleted": False}
-    if view.record.status.final:
         return jsonify(answer)
     return jsonify({**answer, "cancelling": True}), 202
 
