@@ -39,7 +39,7 @@ KINDS = {"work": 0.91, "relief": 0.01, "bad_input": 0.08}
 ALLOWED = {
     "MiB": (0.05, 4.0),
     "files": (0.1, 3.0),
-    "threads": (0.0, 3.0),
+    "threads": (0.15, 3.0),  # gunicorn starts a thread when all of its others are busy, up to a limit, and keeps it
     "keys": (0.05, 50.0),
     "Redis MiB": (0.05, 0.5),
     "disk MiB": (0.1, 8.0),
