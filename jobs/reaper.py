@@ -14,8 +14,8 @@ from rq.job import Job
 from configs.settings import Settings
 from jobs.errors import JobNotFound, JobsError
 from jobs.fleet import Fleet
-from jobs.queue import JobQueue, rq_push, rq_queue
-from jobs.records import JobStatus
+from jobs.queue import LANES, JobQueue, rq_push, rq_queue
+from jobs.records import JobRecord, JobStatus
 from jobs.server import connect
 from jobs.statistics import LANES
 from jobs.transitions import PREFIX, Transitions
@@ -90,12 +90,10 @@ class Reaper:
         dead = set()
         while not self._dead.empty():
             dead.add(self._dead.get())
-        for worker in self._fleet.workers() if dead else []:
-            if (worker.host, worker.pid) not in dead:
-                continue
-            for job_id in self._redis.zrange(PREFIX + "processing", 0, -1):
-                self._take(job_id, dead_worker=worker.name)
-            self._fleet.retire(worker.name)
+        gone = [worker.name for worker in self._fleet.workers() if (worker.host, worker.pid) in dead] if dead else []
+        self._take(self._redis.zrange(PREFIX + "processing", 0, -1) if gone else [], gone)
+        for name in gone:
+            self._fleet.retire(name)
 
     def expire(self) -> None:
         """Takes jobs whose worker has not renewed its lease."""
@@ -104,22 +102,28 @@ class Reaper:
         if not trusted:
             return
         seconds, micros = self._redis.time()
-        for job_id in self._redis.zrangebyscore(PREFIX + "processing", "-inf", seconds + micros / 1e6, 0, 1000):
-            self._take(job_id)
+        lapsed = self._redis.zrangebyscore(PREFIX + "processing", "-inf", seconds + micros / 1e6, 0, 1000)
+        self._take(lapsed, [""])
 
-    def _take(self, job_id: str, dead_worker: str = "") -> None:
+    def _take(self, job_ids: list[str], dead_workers: list[str]) -> None:
+        """Takes jobs from the dead; "" for a worker goes by the lease. What goes back is pushed to the front, and the
+        oldest last: it is the next to run."""
+        back = [self._taken(job_id, worker) for job_id in job_ids for worker in dead_workers]
+        for record in sorted(filter(None, back), key=lambda one: -one.seq):
+            self._push_front(record.queue, record.id)
+
+    def _taken(self, job_id: str, dead_worker: str) -> JobRecord | None:
+        """The job, if it waits again."""
         word = self._transitions.expire(
             job_id, self._settings.max_attempts, "crashed", "the worker died while it ran the job", dead_worker
         )
         if word in ("alive", "lost"):
-            return
+            return None
         log.warning("job %s: its worker is gone; %s", job_id, word)
         record = self._jobs.get(job_id)
-        if word == JobStatus.QUEUED:
-            self._push_front(record.queue, job_id)
-        elif record.status.final:  # an attempt may have published without living to say so
+        if record.status.final:  # an attempt may have published without living to say so
             self._storage.delete(keys.output_folder(record.client, job_id))
-            self._storage.clear_scratch(job_id)
+        return record if word == JobStatus.QUEUED else None
 
     def _push_front(self, lane: str, job_id: str) -> None:
         rq_push(rq_queue(lane, self._raw), job_id, at_front=True)
@@ -141,7 +145,8 @@ class Reaper:
         adrift = [job_id for job_id in in_hand if job_id not in missing] + missing[::-1]  # the last goes to the front
         since = {job_id: self._adrift[lane].get(job_id, now) for job_id in adrift}
         self._adrift[lane] = since
-        for job_id in [job_id for job_id, first in since.items() if now - first >= _ADRIFT_AFTER_S]:
+        for job_id in reversed([job_id for job_id in missing if now - since[job_id] >= _ADRIFT_AFTER_S]):
+            log.warning("job %s: RQ had lost it; handing it over again", job_id)
             del since[job_id]
             self._redis.lrem(rq.intermediate_queue_key, 0, job_id)
             if job_id in missing:

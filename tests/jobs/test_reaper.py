@@ -227,3 +227,23 @@ def test_what_a_newer_worker_says_besides_is_passed_over(queue: JobQueue, redis:
     told = json.loads(redis.get("maquette:worker:w1"))
     redis.set("maquette:worker:w1", json.dumps({**told, "temperature": 61}))
     assert [worker.name for worker in Fleet(redis).workers()] == ["w1"]
+
+
+def test_jobs_that_go_back_together_keep_their_order(
+    reaper: Reaper, queue: JobQueue, transitions: Transitions, redis: Any, rq: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reaper_module, "_ADRIFT_AFTER_S", 0.0)
+    ids = [submit(queue) for _ in range(3)]
+    for attempt in "abc":
+        take(rq, transitions, attempt, "w1")
+    redis.zadd("maquette:processing", dict(zip(ids, (1, 3, 2), strict=True)))  # the order in which leases run out
+    reaper.expire()
+    assert rq.job_ids == ids
+    redis.delete(rq.key)
+    reaper.recover()
+    assert rq.job_ids == ids
+    for attempt in "def":
+        take(rq, transitions, attempt, "w1")
+    reaper.died("host", 1)
+    reaper.bury()
+    assert rq.job_ids == ids
