@@ -9,6 +9,7 @@ import threading
 import time
 
 import redis
+from rq import Queue
 from rq.job import Job
 
 from configs.settings import Settings
@@ -138,6 +139,7 @@ class Reaper:
         an id that is missing becomes the oldest soon."""
         rq = rq_queue(lane, self._raw)
         oldest = self._redis.zrange(f"{PREFIX}waiting:{lane}", 0, 15)
+        self._tidy(rq)
         known = set(self._redis.lrange(rq.key, 0, 63))
         missing = [job_id for job_id in oldest if job_id not in known and self._redis.lpos(rq.key, job_id) is None]
         in_hand = self._redis.lrange(rq.intermediate_queue_key, 0, 63)  # a worker that dies now leaves them there
@@ -153,6 +155,13 @@ class Reaper:
                 log.warning("job %s: RQ had lost it; handing it over again", job_id)
                 rq_push(rq, job_id, at_front=True)
             elif self._redis.lpos(rq.key, job_id) is None:  # it no longer waits, so nobody will ask RQ for it
+                self._redis.delete(Job.key_for(job_id))
+
+    def _tidy(self, rq: Queue) -> None:
+        """Drops ids that a worker took from RQ and died with, or that RQ delivered twice, once no job waits by them."""
+        for job_id in self._redis.lrange(rq.intermediate_queue_key, 0, 63):
+            if self._redis.hget(f"{PREFIX}job:{job_id}", "status") != JobStatus.QUEUED:
+                self._redis.lrem(rq.intermediate_queue_key, 0, job_id)
                 self._redis.delete(Job.key_for(job_id))
 
     def trim(self) -> None:

@@ -247,3 +247,15 @@ def test_jobs_that_go_back_together_keep_their_order(
     reaper.died("host", 1)
     reaper.bury()
     assert rq.job_ids == ids
+
+
+def test_what_dead_workers_took_from_rq_is_not_kept_once_no_job_waits_by_it(
+    reaper: Reaper, queue: JobQueue, rq: Any
+) -> None:
+    cancelled, waiting = submit(queue), submit(queue)
+    for _ in range(2):
+        rq.connection.lmove(rq.key, rq.intermediate_queue_key)
+    queue.cancel(cancelled, "c")
+    reaper.recover()
+    assert rq.connection.lrange(rq.intermediate_queue_key, 0, -1) == [waiting.encode()], "its worker may yet come to it"
+    assert rq.fetch_job(cancelled) is None and rq.fetch_job(waiting) is not None
