@@ -202,11 +202,14 @@ class Reaper:
         for job_id, changed in self._storage.folders("inputs"):
             if self._is_orphan(job_id, changed):
                 self._storage.delete(keys.input_folder(job_id))
-        for kind in ("outputs", "extras"):
-            for client, _ in self._storage.folders(kind):
-                for job_id, changed in self._storage.folders(f"{kind}/{client}"):
-                    if self._is_orphan(job_id, changed):
-                        self._storage.delete(f"{kind}/{client}/{job_id}")
+        for client, _ in self._storage.folders("outputs"):
+            for job_id, changed in self._storage.folders(f"outputs/{client}"):
+                if self._is_orphan(job_id, changed) or self._ended_without_files(job_id):
+                    self._storage.delete(keys.output_folder(client, job_id))
+
+    def _ended_without_files(self, job_id: str) -> bool:
+        """Whether a worker died between hearing that the job it had published was cancelled, and removing its files."""
+        return self._redis.hget(f"{PREFIX}job:{job_id}", "status") in (JobStatus.CANCELLED, JobStatus.ERROR)
 
     def _is_orphan(self, job_id: str, changed: float) -> bool:
         return changed < time.time() - _ORPHAN_S and not self._redis.exists(f"{PREFIX}job:{job_id}")

@@ -259,3 +259,17 @@ def test_what_dead_workers_took_from_rq_is_not_kept_once_no_job_waits_by_it(
     reaper.recover()
     assert rq.connection.lrange(rq.intermediate_queue_key, 0, -1) == [waiting.encode()], "its worker may yet come to it"
     assert rq.fetch_job(cancelled) is None and rq.fetch_job(waiting) is not None
+
+
+def test_files_of_a_job_that_ended_without_any_are_swept(
+    reaper: Reaper, queue: JobQueue, transitions: Transitions, storage: Storage, rq: Any
+) -> None:
+    ended, complete, running = (submit(queue) for _ in range(3))
+    for job_id, attempt in zip((ended, complete, running), "abc", strict=True):
+        take(rq, transitions, attempt)
+        storage.put(f"outputs/c/{job_id}/manifest.json", b"{}")
+    queue.cancel(ended, "c")  # after it was published; then its worker died before it removed the files
+    assert transitions.complete(ended, "a", ["manifest.json"], []) == "cancelled"
+    transitions.complete(complete, "b", ["manifest.json"], [])
+    reaper.sweep()
+    assert {name for name, _ in storage.folders("outputs/c")} == {complete, running}
