@@ -39,6 +39,7 @@ MAX_ACTIVE, HISTORY, MAX_ATTEMPTS = 3, 2, 2
 CLIENTS = ("ada", "ben")
 WORKERS = ("w1", "w2", "w3")
 CRASHED = ("crashed", "the worker died while it ran the job")
+DEEDS = ("renew", "complete", "fail", "release")
 DAY_S = 24 * 3600
 
 clients = st.sampled_from(CLIENTS)
@@ -113,8 +114,8 @@ class Machine(RuleBasedStateMachine):
     redis: Any
     raw: Any
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(lanes=st.lists(lanes, max_size=4))
+    def begin(self, lanes: list[str]) -> None:
         self.redis.flushall()
         for folder, _ in self.storage.folders("inputs"):
             self.storage.delete(f"inputs/{folder}")
@@ -126,6 +127,8 @@ class Machine(RuleBasedStateMachine):
         self.adrift: set[str] = set()  # taken from RQ or never handed to it, by somebody who may be dead
         self.ends: dict[str, float] = {}
         self.lapses = 0
+        for lane in lanes:
+            self._submit(CLIENTS[len(self.known) % 2], lane, "", False)
 
     def _born(self, name: str, number: int) -> None:
         lane = LANES[number % 2]
@@ -255,11 +258,13 @@ class Machine(RuleBasedStateMachine):
 
     # Workers
 
+    @precondition(lambda self: any(job.status is JobStatus.QUEUED for job in self.known.values()))
     @rule(lane=lanes, chosen=st.lists(workers, min_size=1, max_size=3))
     def work(self, lane: str, chosen: list[str]) -> None:
         for worker in chosen:
             self._take(lane, worker, "works")
 
+    @precondition(_jobs)
     @rule(lane=lanes, fate=st.sampled_from(["dies before", "dies between"]))
     def die_between_rq_and_claim(self, lane: str, fate: str) -> None:
         self._take(lane, "w1", fate)
@@ -300,25 +305,27 @@ class Machine(RuleBasedStateMachine):
                 assert self.transitions.claim(job.id, attempt, worker, 60, ["relief", "probe"]) == got
 
     @precondition(_jobs)
-    @rule(pick=picks, worker=workers)
-    def ask_in_vain(self, pick: int, worker: str) -> None:
+    @rule(worker=workers)
+    def ask_in_vain(self, worker: str) -> None:
         """What a worker without the pipeline and a client that does not own the job get."""
-        job = self._pick(pick)
-        waits = job.id in self.known and job.status is JobStatus.QUEUED
         with self._unchanged():
-            assert self.transitions.claim(job.id, "x", worker, 60, ["relief"]) == ("elsewhere" if waits else None)
-            with pytest.raises(JobNotFound):
-                self.queue.cancel(job.id, "eve")
+            for job in self.known.values():
+                word = "elsewhere" if job.status is JobStatus.QUEUED else None
+                assert self.transitions.claim(job.id, "x", worker, 60, ["relief"]) == word
+                with pytest.raises(JobNotFound):
+                    self.queue.cancel(job.id, "eve")
 
     @precondition(_jobs)
-    @rule(pick=picks, deed=st.sampled_from(["renew", "complete", "fail", "release"]), lost=lost_reply)
-    def wake_up_late(self, pick: int, deed: str, lost: bool) -> None:
-        """A worker that was paused goes on with an attempt that no longer counts."""
-        job = self._pick(pick)
-        for attempt in [one for one in job.past if job.id in self.gone or not job.runs(one)][-2:] or ["never"]:
-            word = "gone" if job.id in self.gone else job.finish(attempt, JobStatus.COMPLETE)
-            word = word if deed in ("complete", "fail") else "lost"
-            self._say(lambda attempt=attempt: self._deed(job, attempt, deed), word, lost, noop=True)
+    @rule()
+    def wake_up_late(self) -> None:
+        """Workers that were paused go on with attempts that no longer count."""
+        with self._unchanged():
+            for job in [*self.known.values(), *list(self.gone.values())[-2:]]:
+                here = job.id in self.known
+                for attempt in ["never", *[one for one in job.past if not (here and job.runs(one))][-2:]]:
+                    ended = "gone" if not here else str(job.status) if job.status.final else "lost"
+                    for deed, word in zip(DEEDS, ("lost", ended, ended, "lost"), strict=True):
+                        assert self._deed(job, attempt, deed) == word
 
     def _deed(self, job: Model, attempt: str, deed: str, counted: bool = True) -> str:
         if deed == "renew":
@@ -391,11 +398,13 @@ class Machine(RuleBasedStateMachine):
         if word == JobStatus.QUEUED:
             self.adrift.add(job.id)
 
+    @precondition(lambda self: any(job.lapsed for job in self._processing()))
     @rule()
     def reap(self) -> None:
         taken = [job for job in self._processing() if job.lapsed]
         self._taken(taken, self.reaper.expire)
 
+    @precondition(lambda self: self._processing())
     @rule(worker=workers)
     def bury(self, worker: str) -> None:
         self.reaper.died("host", WORKERS.index(worker))
@@ -412,6 +421,7 @@ class Machine(RuleBasedStateMachine):
             ids = [job_id for job_id in self._waiting(lane) if job_id in back]
             assert rq_queue(lane, self.raw).job_ids[: len(ids)] == ids, "given back in the order of acceptance"
 
+    @precondition(_jobs)
     @rule()
     def recover(self) -> None:
         """What RQ had lost is next again, in order, and what nobody waits for is not kept."""
@@ -427,6 +437,7 @@ class Machine(RuleBasedStateMachine):
             assert {name.decode() for name in self.raw.lrange(rq.intermediate_queue_key, 0, -1)} <= set(rq.job_ids)
         self.adrift.clear()
 
+    @precondition(lambda self: self.gone or any(job.status.final for job in self.known.values()))
     @rule(what=st.sampled_from(["trim", "retire", "forget keys"]), pick=picks)
     def time_goes_by(self, what: str, pick: int) -> None:
         """Jobs fall off their history, a job has been ended for a day, or idempotency keys run out."""
