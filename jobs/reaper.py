@@ -147,15 +147,16 @@ class Reaper:
         adrift = [job_id for job_id in in_hand if job_id not in missing] + missing[::-1]  # the last goes to the front
         since = {job_id: self._adrift[lane].get(job_id, now) for job_id in adrift}
         self._adrift[lane] = since
-        for job_id in reversed([job_id for job_id in missing if now - since[job_id] >= _ADRIFT_AFTER_S]):
+        lost = [job_id for job_id in missing if now - since[job_id] >= _ADRIFT_AFTER_S]
+        for job_id in lost:
             log.warning("job %s: RQ had lost it; handing it over again", job_id)
             del since[job_id]
             self._redis.lrem(rq.intermediate_queue_key, 0, job_id)
-            if job_id in missing:
-                log.warning("job %s: RQ had lost it; handing it over again", job_id)
-                rq_push(rq, job_id, at_front=True)
-            elif self._redis.lpos(rq.key, job_id) is None:  # it no longer waits, so nobody will ask RQ for it
-                self._redis.delete(Job.key_for(job_id))
+        # Those before it that RQ does know are moved along with it, or it would overtake them.
+        moved = oldest[: oldest.index(lost[-1]) + 1] if lost else []
+        for job_id in [job_id for job_id in reversed(moved) if job_id not in since]:
+            self._redis.lrem(rq.key, 0, job_id)
+            rq_push(rq, job_id, at_front=True)
 
     def _tidy(self, rq: Queue) -> None:
         """Drops ids that a worker took from RQ and died with, or that RQ delivered twice, once no job waits by them."""

@@ -424,14 +424,15 @@ class Machine(RuleBasedStateMachine):
     @precondition(_jobs)
     @rule()
     def recover(self) -> None:
-        """What RQ had lost is next again, in order, and what nobody waits for is not kept."""
-        lost = {}
+        """What RQ had lost stands at its place again, and what nobody waits for is not kept."""
+        first = {}
         for lane in LANES:
-            listed = set(rq_queue(lane, self.raw).job_ids)
-            lost[lane] = [job_id for job_id in self._waiting(lane) if job_id not in listed]
+            listed, waiting = set(rq_queue(lane, self.raw).job_ids), self._waiting(lane)
+            lost = [number for number, job_id in enumerate(waiting, 1) if job_id not in listed]
+            first[lane] = waiting[: lost[-1]] if lost else []
         with self._unchanged():
             self.reaper.recover()
-        for lane, ids in lost.items():
+        for lane, ids in first.items():
             rq = rq_queue(lane, self.raw)
             assert rq.job_ids[: len(ids)] == ids
             assert {name.decode() for name in self.raw.lrange(rq.intermediate_queue_key, 0, -1)} <= set(rq.job_ids)
