@@ -96,7 +96,9 @@ class Way:
 
         def execute_job(device_worker: Any, job: Any, queue: Any) -> None:
             (job_id,) = job.args
-            self.begin(job_id, json.loads(device_worker.connection.hget(f"{PREFIX}job:{job_id}", "params")))
+            params = device_worker.connection.hget(f"{PREFIX}job:{job_id}", "params")
+            if params:  # there is no record of a submit that was refused
+                self.begin(job_id, json.loads(params))
             self.step("take the id from RQ")
             real(device_worker, job, queue)
             self.step("ask RQ for more")

@@ -32,6 +32,7 @@ from jobs.records import JobRecord, JobRequest, JobStatus
 from jobs.server import connect, serving
 from jobs.transitions import PREFIX
 from storage import open_storage
+from tests.workers import submitting
 
 PLUGIN = "tests.workers.crashing"
 CLIENT = "10.0.0.1"
@@ -88,6 +89,7 @@ class Room:
         self.jobs: dict[str, str] = {}  # name → id
         self.seen: dict[str, Seen] = {}
         self.left: list[str] = []
+        self.whole: set[tuple[int, int]] = set()
         self.deaths = 0
 
     def submit(self, name: str, pipeline: str, **wishes: str) -> None:
@@ -103,7 +105,7 @@ class Room:
                 while worker.poll() is None and not self._idle():
                     assert time.monotonic() < deadline, f"{self._unfinished()} did not end in time"
                     self.look_at_outputs()
-                    time.sleep(0.02)
+                    time.sleep(0.05)
                 died = worker.poll() is not None
             self.look_at_outputs()
             if died:
@@ -138,16 +140,19 @@ class Room:
             worker.wait(20)
 
     def look_at_outputs(self) -> None:
-        """What is there at all is whole: the manifest, each file it names, and no other."""
+        """What is there at all is whole: the manifest, each file it names, and no other. A folder is read once."""
         for job_id, _ in self.storage.folders(f"outputs/{CLIENT}"):
             with contextlib.suppress(FileNotFoundError):  # removed while we look; then the folder went as a whole
-                self.manifest(job_id)
+                which = os.stat(self.settings.data_dir / "outputs" / CLIENT / job_id)
+                if (which.st_ino, which.st_mtime_ns) not in self.whole:
+                    self.manifest(job_id)
+                    self.whole.add((which.st_ino, which.st_mtime_ns))
 
     def manifest(self, job_id: str) -> dict[str, Any]:
         folder = self.settings.data_dir / "outputs" / CLIENT / job_id
-        found = sorted(os.listdir(folder))
+        assert sorted(os.listdir(folder)) == ["first.txt", "manifest.json", "second.txt"]
         manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-        assert found == sorted(["manifest.json", *manifest["files"]]) == ["first.txt", "manifest.json", "second.txt"]
+        assert sorted(manifest["files"]) == ["first.txt", "second.txt"]
         for name, about in manifest["files"].items():
             assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == about["sha256"]
         return manifest
@@ -161,8 +166,11 @@ class Room:
 
     def sweep(self) -> None:
         """What the reaper does every few minutes, with all folders of the dead as old as it takes."""
-        for folder, _ in self.storage.folders("scratch"):
-            os.utime(self.settings.data_dir / "scratch" / folder, (0, 0))
+        orphans = [name for name, _ in self.storage.folders("inputs") if name not in self.jobs.values()]
+        for folder in [f"scratch/{name}" for name, _ in self.storage.folders("scratch")] + [
+            f"inputs/{one}" for one in orphans
+        ]:
+            os.utime(self.settings.data_dir / folder, (0, 0))
         self.reaper._last_sweep = float("-inf")
         self.reaper.sweep()
 
@@ -172,6 +180,7 @@ class Room:
             self.queue.delete(self.queue.get(job_id))
         self.reaper.recover()
         rq = rq_queue("cpu", self.raw)
+        self.redis.delete(*self.redis.scan_iter(PREFIX + "client:*:idempotency:*"), "none")  # which time would remove
         left = [*self.redis.scan_iter(PREFIX + "client:*"), *self.redis.scan_iter(PREFIX + "job:*"), *rq.job_ids]
         left += [name for name in ("processing", "ended", "waiting:cpu") if self.redis.exists(PREFIX + name)]
         left += [*self.redis.scan_iter("rq:job:*"), *self.raw.lrange(rq.intermediate_queue_key, 0, -1)]
@@ -200,6 +209,8 @@ def play(deed: str, folder: Path) -> Room:
     with serving(settings) as url, connect(url) as redis, connect(url, decode=False) as raw:
         Fleet(redis).publish(WorkerInfo("w0", "web", 0, "cpu", "cpu", "ready", list(settings.pipelines)), 600)
         room = Room(url, settings, redis, raw)
+        if deed == "die":
+            submit_and_die(room)
         for name, wishes in cast(deed).items():
             room.submit(name, "crashing_late" if name == CHILD[0] else "crashing", **wishes)
         room.work(300)
@@ -208,6 +219,22 @@ def play(deed: str, folder: Path) -> Room:
             room.seen[name] = room.look(name)
         room.left = room.leave_nothing()
     return room
+
+
+def submit_and_die(room: Room) -> None:
+    """A web worker dies at each step of a submit; the reaper passes; the client tries again with the same key."""
+    for step in submitting.STEPS:
+        folder, before = str(room.settings.data_dir), set(room.redis.scan_iter(PREFIX + "job:*"))
+        command = [sys.executable, "-m", "tests.workers.submitting", room.url, folder, step, step]
+        assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
+        accepted = {name.removeprefix(PREFIX + "job:") for name in set(room.redis.scan_iter(PREFIX + "job:*")) - before}
+        assert len(accepted) == (step in ("push", "answer"))
+        room.reaper.once()
+        job_id = room.queue.submit(submitting.request(room.url, step), submitting.PICTURES, "cpu").record.id
+        assert accepted <= {job_id}, "the same key is the same job"
+        assert rq_queue("cpu", room.raw).job_ids.count(job_id) >= 1
+        room.jobs[f"submit, {step}"] = job_id
+    assert room.queue.counts(CLIENT).waiting == len(submitting.STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +257,12 @@ def test_the_steps_of_a_job_are_those_named_here(rooms: dict[str, Future[Room]],
     assert list(dict.fromkeys(seen.steps["worker"])) == list(WORKER)
     assert list(dict.fromkeys(seen.steps["child"])) == list(CHILD)
     assert seen.record.status is JobStatus.COMPLETE and seen.record.attempts == 1
+
+
+@pytest.mark.parametrize("step", submitting.STEPS)
+def test_a_submit_whose_web_worker_died_is_carried_out_once(rooms: dict[str, Future[Room]], step: str) -> None:
+    seen = rooms["die"].result().seen[f"submit, {step}"]
+    assert seen.record.status is JobStatus.COMPLETE and seen.record.attempts == 1 and seen.manifest is not None
 
 
 @pytest.mark.parametrize("step", WORKER + CHILD)
