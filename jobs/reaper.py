@@ -15,7 +15,7 @@ from rq.job import Job
 from configs.settings import Settings
 from jobs.errors import JobNotFound, JobsError
 from jobs.fleet import Fleet
-from jobs.queue import LANES, JobQueue, rq_push, rq_queue
+from jobs.queue import JobQueue, rq_push, rq_queue
 from jobs.records import JobRecord, JobStatus
 from jobs.server import connect
 from jobs.statistics import LANES
@@ -124,6 +124,7 @@ class Reaper:
         record = self._jobs.get(job_id)
         if record.status.final:  # an attempt may have published without living to say so
             self._storage.delete(keys.output_folder(record.client, job_id))
+            self._storage.clear_scratch(job_id)
         return record if word == JobStatus.QUEUED else None
 
     def _push_front(self, lane: str, job_id: str) -> None:
@@ -142,10 +143,8 @@ class Reaper:
         self._tidy(rq)
         known = set(self._redis.lrange(rq.key, 0, 63))
         missing = [job_id for job_id in oldest if job_id not in known and self._redis.lpos(rq.key, job_id) is None]
-        in_hand = self._redis.lrange(rq.intermediate_queue_key, 0, 63)  # a worker that dies now leaves them there
         now = time.monotonic()
-        adrift = [job_id for job_id in in_hand if job_id not in missing] + missing[::-1]  # the last goes to the front
-        since = {job_id: self._adrift[lane].get(job_id, now) for job_id in adrift}
+        since = {job_id: self._adrift[lane].get(job_id, now) for job_id in missing}
         self._adrift[lane] = since
         lost = [job_id for job_id in missing if now - since[job_id] >= _ADRIFT_AFTER_S]
         for job_id in lost:
@@ -203,10 +202,11 @@ class Reaper:
         for job_id, changed in self._storage.folders("inputs"):
             if self._is_orphan(job_id, changed):
                 self._storage.delete(keys.input_folder(job_id))
-        for client, _ in self._storage.folders("outputs"):
-            for job_id, changed in self._storage.folders(f"outputs/{client}"):
-                if self._is_orphan(job_id, changed) or self._ended_without_files(job_id):
-                    self._storage.delete(keys.output_folder(client, job_id))
+        for kind in ("outputs", "extras"):
+            for client, _ in self._storage.folders(kind):
+                for job_id, changed in self._storage.folders(f"{kind}/{client}"):
+                    if self._is_orphan(job_id, changed) or self._ended_without_files(job_id):
+                        self._storage.delete(f"{kind}/{client}/{job_id}")
 
     def _ended_without_files(self, job_id: str) -> bool:
         """Whether a worker died between hearing that the job it had published was cancelled, and removing its files."""
