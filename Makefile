@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check fix
+.PHONY: help setup run demo doctor test check fix
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -15,6 +15,9 @@ demo: ## turn every example into a GLB
 
 check: ## lint, types, import rules, tests: all that CI runs
 	./setup.sh test
+
+doctor: ## say what this machine can run, and what is missing
+	./setup.sh doctor
 
 test: ## only the tests
 	.venv/bin/python -m pytest
