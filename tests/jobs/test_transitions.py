@@ -5,9 +5,6 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from jobs.queue import Input, JobQueue
 from jobs.records import JobProgress, JobRequest, JobStatus
@@ -123,77 +120,6 @@ def test_only_ended_jobs_are_forgotten(job: str, transitions: Transitions, redis
     left = {key for key in left if not key.startswith(PREFIX + "minute:")}  # counters, which expire by themselves
     assert left <= {PREFIX + name for name in ("seq", "trim", "usual", "counted", "workers", "worker:w1")}
     assert transitions.complete(job, "a", [], []) == "gone"
-
-
-class Life(RuleBasedStateMachine):
-    """Any order of transitions by two workers, a client and the reaper keeps one job's books straight."""
-
-    queue: JobQueue
-    transitions: Transitions
-    redis: Any
-
-    @initialize()
-    def submit(self) -> None:
-        self.redis.delete(*self.redis.keys(PREFIX + "client:*"), PREFIX + "processing", PREFIX + "ended")
-        self.redis.delete(PREFIX + "waiting:cpu")
-        self.id = self.queue.submit(JobRequest("c", "trellis", "probe", {}), [], "cpu").record.id
-        self.ended = ""
-
-    @rule(attempt=st.sampled_from("ab"))
-    def claim(self, attempt: str) -> None:
-        before = self.queue.get(self.id)
-        got = self.transitions.claim(self.id, attempt, f"w{attempt}", 60)
-        again = before.status is JobStatus.PROCESSING and before.attempt == attempt
-        assert (got is not None) == (before.status is JobStatus.QUEUED or again)
-
-    @rule(attempt=st.sampled_from("ab"), deed=st.sampled_from(["complete", "fail", "release", "give back"]))
-    def end(self, attempt: str, deed: str) -> None:
-        before = self.queue.get(self.id)
-        if deed == "complete":
-            self.transitions.complete(self.id, attempt, ["output.glb"], [])
-        elif deed == "fail":
-            self.transitions.fail(self.id, attempt, "bad_input", "no")
-        else:
-            self.transitions.release(self.id, attempt, counted=deed == "release", max_attempts=3, message="died")
-        mine = before.status is JobStatus.PROCESSING and before.attempt == attempt
-        if not mine:
-            assert self.queue.get(self.id) == before, "a stale attempt changed the record"
-
-    @rule(worker=st.sampled_from(["wa", "wb"]))
-    def bury(self, worker: str) -> None:
-        self.transitions.expire(self.id, 3, "crashed", "died", worker)
-
-    @rule()
-    def cancel(self) -> None:
-        self.queue.cancel(self.id, "c")
-
-    @invariant()
-    def books(self) -> None:
-        if not hasattr(self, "id"):
-            return
-        record = self.queue.get(self.id)
-        places = {
-            JobStatus.QUEUED: self.redis.zscore(PREFIX + "waiting:cpu", self.id) is not None,
-            JobStatus.PROCESSING: self.redis.zscore(PREFIX + "processing", self.id) is not None,
-        }
-        assert places == {status: status is record.status for status in places}
-        assert (self.redis.zscore(PREFIX + "ended", self.id) is not None) == record.status.final
-        counts = self.queue.counts("c")
-        assert counts.client_waiting + counts.client_processing == (0 if record.status.final else 1)
-        assert record.attempts <= 3
-        if self.ended:
-            assert record.status == self.ended, "an end is final"
-        self.ended = record.status if record.status.final else ""
-
-
-def test_any_order_of_transitions_keeps_the_books_straight(
-    queue: JobQueue, transitions: Transitions, redis: Any
-) -> None:
-    Life.queue, Life.transitions, Life.redis = queue, transitions, redis
-    checks = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    run_state_machine_as_test(
-        Life, settings=settings(max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=checks)
-    )
 
 
 def test_a_worker_that_does_not_offer_the_pipeline_does_not_get_the_job(
