@@ -20,6 +20,7 @@ TAGS = {
     "jobs": "Every job of every dialect: follow, cancel, delete.",
     "outputs": "The files of a job.",
     "health": "Is the service well, and who works for it.",
+    "page": "The web page, and what it is made of.",
     "documents": "This description, and two pages that show it.",
     "aliases": "The same operations under other addresses.",
 }

@@ -7,6 +7,7 @@ from web.resources.health import blueprint as health
 from web.resources.jobs import blueprint as jobs
 from web.resources.openapi import blueprint as openapi
 from web.resources.outputs import blueprint as outputs
+from web.resources.page import blueprint as page
 from web.resources.statistics import blueprint as statistics
 
 RESOURCES: dict[str, Blueprint] = {
@@ -16,4 +17,5 @@ RESOURCES: dict[str, Blueprint] = {
     "health": health,
     "statistics": statistics,
     "openapi": openapi,
+    "page": page,
 }

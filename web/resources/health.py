@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from flask import Blueprint, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify
 from flask.typing import ResponseReturnValue
 
 from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.fleet import WorkerInfo
 from pipelines.manifest import VERSION
-from web.answers import Health, Listing, Live, NotReady, Ready, WorkerList
+from web.answers import Health, Live, NotReady, Ready, WorkerList
 from web.context import client, context
 from web.errors import NOT_READY, body
 from web.operations import Answer, operation
@@ -16,9 +16,7 @@ from web.operations import Answer, operation
 blueprint = Blueprint("health", __name__)
 
 
-@blueprint.get("/")
-@operation("health", Listing, public=True)
-def index() -> ResponseReturnValue:
+def listing() -> Response:
     """What this service is and every route it answers."""
     endpoints = {}
     for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
