@@ -252,7 +252,7 @@ class Client(threading.Thread):
             self._journal.blame("server_error", order.id, f"DELETE: HTTP {answer.status_code}: {answer.text[:200]}")
         elif told["deleted"]:
             order.gone = True
-        else:
+        elif told["status"] == "cancelled" or told.get("cancelling"):  # else it has ended in between, and stays so
             order.cancelled = True
 
     def _history(self) -> None:
