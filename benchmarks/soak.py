@@ -73,7 +73,7 @@ class Sampler(threading.Thread):
     def _take(self, client: Any) -> None:
         now: dict[tuple[str, str], float] = {}
         for role, pids in self._stage.roles().items():
-            for unit, measure in (("MiB", _pss_mb), ("files", _open_files), ("threads", _threads)):
+            for unit, measure in (("MiB", _resident_mb), ("files", _open_files), ("threads", _threads)):
                 now[role, unit] = sum(measure(pid) for pid in pids)
         now["Redis", "keys"] = client.dbsize()
         now["Redis", "Redis MiB"] = client.info("memory")["used_memory"] / 2**20
@@ -90,13 +90,13 @@ class Sampler(threading.Thread):
             values += [float("nan")] * (len(self.times) - len(values))
 
 
-def _pss_mb(pid: int) -> float:
-    """Proportional set size: what is shared between processes counts once."""
+def _resident_mb(pid: int) -> float:
+    """Resident memory. A proportional share would change with every other process that uses the same libraries."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:")), 0.0)
 
 
 def _open_files(pid: int) -> float:
@@ -166,7 +166,7 @@ def plot(sampler: Sampler, path: Path) -> None:
     from matplotlib import pyplot
 
     panels = [
-        ("MiB", "memory of each process (PSS)", "MiB"),
+        ("MiB", "resident memory of each process", "MiB"),
         ("files", "open files", ""),
         ("keys", "Redis keys", ""),
         ("Redis MiB", "Redis memory", "MiB"),
