@@ -10,6 +10,9 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 
+_PARK_S = 1.0  # the callers that wait say nothing; by then they do
+
+
 @dataclass(frozen=True)
 class Told:
     """How many of the crowd did not hear the word, and how long it took until all others had."""
@@ -44,6 +47,7 @@ class Crowd:
         self._thread.start()
         streams = [index for index, request in enumerate(self._requests) if b"/events" in request]
         self._until(lambda: all(b"event: status" in self._heard[index] for index in streams), 60)
+        time.sleep(_PARK_S)
         return self
 
     def __exit__(

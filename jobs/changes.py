@@ -1,6 +1,7 @@
 """Wakes the threads of this process that wait for something to happen to a job."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 _CHANNEL = PREFIX + "changes"
 _AGAIN_S = 0.5
 _LISTEN_S = 5.0
+_TURNS = 4
 
 
 class Changes:
@@ -25,6 +27,8 @@ class Changes:
     Attributes:
         moves: grows whenever a job begins, ends or goes back, so that places in the queue may have changed.
         closing: nobody should wait any longer.
+        turn: to be held while reading after having been woken: hundreds who read at once would need as many connections
+            and hold up everybody else.
     """
 
     def __init__(self, url: str) -> None:
@@ -32,8 +36,11 @@ class Changes:
         self._lock = threading.Lock()
         self._waiting: dict[str, set[threading.Event]] = {}
         self._thread: threading.Thread | None = None
+        self._heard_at: dict[str, float] = {}
+        self._connected_at = math.inf  # until then nothing is heard, and what was read may be old
         self.moves = 0
         self.closing = False
+        self.turn = threading.Semaphore(_TURNS)
 
     @contextmanager
     def watch(self, job_id: str) -> Iterator[threading.Event]:
@@ -51,6 +58,11 @@ class Changes:
                 self._waiting[job_id].discard(woken)
                 if not self._waiting[job_id]:
                     del self._waiting[job_id]
+                    self._heard_at.pop(job_id, None)
+
+    def unchanged_since(self, job_id: str, moment: float) -> bool:
+        """Whether nothing was heard of a watched job after this moment of the monotonic clock."""
+        return self._connected_at < moment and self._heard_at.get(job_id, 0.0) < moment
 
     def close(self) -> None:
         """Wakes everybody for good: this process is about to leave. Safe in a signal handler."""
@@ -73,17 +85,21 @@ class Changes:
                         if message := told.get_message(timeout=_LISTEN_S):
                             self._heard(message)
             except redis.RedisError as error:
+                self._connected_at = math.inf
                 log.debug("cannot listen just now: %s", error)
                 time.sleep(_AGAIN_S)
 
     def _heard(self, message: dict[str, Any]) -> None:
         if message["type"] != "message":  # the subscription stands; whatever happened before was not heard
             self.moves += 1
+            self._connected_at = time.monotonic()
             self._wake_all()
             return
         event, _, job_id = message["data"].partition(" ")
         if event in ("status", "end"):
             self.moves += 1
+        if job_id in self._waiting:
+            self._heard_at[job_id] = time.monotonic()
         for woken in tuple(self._waiting.get(job_id, ())):
             woken.set()
 

@@ -28,7 +28,8 @@ TASK = "workers.tasks.run"
 _PREVIEWS = PREFIX + "previews"
 _MOST_PREVIEWS = 1000  # where nobody makes any, the list must not grow for ever
 _FLEET_CACHE_S = 1.0
-_LOOK_AGAIN_S = 5.0  # also without being woken: a message may be lost with its connection
+_LOOK_AGAIN_S = 20.0  # also without being woken, should a message be lost
+_MOST_FOLLOWED = 64
 _ANSWER_S = 2.0
 
 
@@ -136,6 +137,7 @@ class JobQueue:
         self._look = Script(self.redis, "look")
         self._follow = Script(self.redis, "follow")
         self.changes = Changes(url)
+        self._followed: dict[tuple[str, str, str, int], tuple[float, Following]] = {}
         self._accept = script("accept")
         self._fleet = Fleet(self.redis)
         self._statistics = Statistics(self.redis)
@@ -289,6 +291,20 @@ class JobQueue:
             raise JobNotFound(job_id)
         return Following(view, newest, [_event(event_id, values) for event_id, values in since])
 
+    def follow_in_turn(self, job_id: str, client: str, last_id: str) -> Following:
+        """As `follow`, for those whom `changes` has woken: who wakes together is told from one reading."""
+        with self.changes.turn:
+            key = (job_id, client, last_id, self.changes.moves)
+            known = self._followed.get(key)
+            if known and self.changes.unchanged_since(job_id, known[0]):
+                return known[1]
+            began = time.monotonic()
+            found = self.follow(job_id, client, last_id)
+            if len(self._followed) >= _MOST_FOLLOWED:
+                self._followed.clear()
+            self._followed[key] = (began, found)
+            return found
+
     def wait(self, job_id: str, client: str, seconds: float) -> JobView:
         """The job once it has ended, or as it is after `seconds`. An absence of Redis in between is waited out.
 
@@ -302,7 +318,8 @@ class JobQueue:
                 left = deadline - time.monotonic()
                 woken.clear()
                 try:
-                    view = self.look(job_id, client)
+                    with self.changes.turn:
+                        view = self.look(job_id, client)
                     if view.record.status.final or left <= 0 or self.changes.closing:
                         return view
                 except RedisUnavailable:

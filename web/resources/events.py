@@ -1,7 +1,9 @@
 """`/jobs/<id>/events`: what happens to a job, as server-sent events that a lost connection can take up again."""
 
 import json
+import random
 import re
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +23,7 @@ from web.resources.jobs import LOOK_REFUSALS, describe, preview_url
 blueprint = Blueprint("events", __name__)
 
 _KEEP_ALIVE_S = 15.0
-_LOOK_AGAIN_S = 5.0  # also without being woken: a message may be lost with its connection
+_LOOK_AGAIN_S = 20.0  # also without being woken, should a message be lost
 _QUEUE_S = 2.0  # how often a waiting job's place is looked at, if others have moved
 _EVENT_ID = re.compile(r"\d{1,20}-\d{1,20}")
 
@@ -87,24 +89,35 @@ class Stream:
         """The stream, until the job's end."""
         yield b"retry: 2000\n\n"
         with self._queue.changes.watch(self._job_id) as woken:
-            spoke = time.monotonic()
             while not self._queue.changes.closing:
                 woken.clear()
                 said = self._news()
                 if said is None:
                     return
-                if said or time.monotonic() - spoke > _KEEP_ALIVE_S:
-                    yield said or b": keep-alive\n\n"
-                    spoke = time.monotonic()
+                if said:
+                    yield said
                 if self._now.view.record.status.final:
                     return
-                woken.wait(_QUEUE_S if self._now.view.position else _LOOK_AGAIN_S)
+                yield from self._rest(woken)
+
+    def _rest(self, woken: threading.Event) -> Iterator[bytes]:
+        """Waits until there may be news, with a sign of life now and then."""
+        # Streams that were opened together shall not all look up at the same moment for ever.
+        until = time.monotonic() + _LOOK_AGAIN_S * random.uniform(0.8, 1.2)
+        pause = _QUEUE_S if self._now.view.position else _KEEP_ALIVE_S
+        spoke = time.monotonic()
+        while time.monotonic() < until and not woken.wait(pause * random.uniform(0.8, 1.0)):
+            if self._now.view.position and self._queue.changes.moves != self._moves:
+                return
+            if time.monotonic() - spoke > _KEEP_ALIVE_S * 0.75:
+                yield b": keep-alive\n\n"
+                spoke = time.monotonic()
 
     def _news(self) -> bytes | None:
         """What is to be told now, if anything; None when the job is no more."""
         moves = self._queue.changes.moves
         try:
-            self._now = self._queue.follow(self._job_id, self._owner, self._last)
+            self._now = self._queue.follow_in_turn(self._job_id, self._owner, self._last)
         except JobNotFound:
             return None
         except RedisUnavailable:
