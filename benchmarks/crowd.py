@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from urllib.parse import urlsplit
 
-
 _PARK_S = 1.0  # the callers that wait say nothing; by then they do
 
 
