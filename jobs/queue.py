@@ -326,6 +326,7 @@ class JobQueue:
                     if left <= 0 or self.changes.closing:
                         raise
                     time.sleep(min(_QUIET_S, left))
+                    woken.set()  # what woke us has not been read
                 woken.wait(min(max(left, 0.0), _LOOK_AGAIN_S))
 
     def _view(self, answer: Any) -> JobView:

@@ -231,3 +231,27 @@ def test_the_pictures_as_sent_are_there_for_their_owner(client: FlaskClient, png
     assert client.get(url[:-1] + "1").status_code == 404
     other = queue.submit(JobRequest("10.0.0.9", "trellis", "probe", {}), [Input(".png", b"x")], "cpu").record.id
     assert client.get(f"/jobs/{other}/inputs/0").status_code == 404
+
+
+def test_what_ended_while_redis_was_away_is_told_once_it_is_back(
+    app: Flask, client: FlaskClient, job: str, transitions: Transitions
+) -> None:
+    queue = app.extensions["maquette"].queue
+    answers: list[float] = []
+
+    def wait() -> None:
+        assert app.test_client().get(f"/jobs/{job}?wait=30").json["status"] == "complete"
+        answers.append(time.monotonic())
+
+    transitions.claim(job, "a", "w1", 60)
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    follower = Follower(client, job)
+    follower.next()
+    time.sleep(0.5)
+    queue._away_until = time.monotonic() + 1  # as after a lost connection: whoever is woken now can read nothing
+    transitions.complete(job, "a", [], [])
+    began = time.monotonic()
+    assert follower.rest()[-1][0] == "done"
+    waiting.join()
+    assert max(time.monotonic() - began, answers[0] - began) < 8, "not only when they would have looked again anyway"

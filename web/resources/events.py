@@ -91,7 +91,7 @@ class Stream:
         with self._queue.changes.watch(self._job_id) as woken:
             while not self._queue.changes.closing:
                 woken.clear()
-                said = self._news()
+                said = self._news(woken)
                 if said is None:
                     return
                 if said:
@@ -113,7 +113,7 @@ class Stream:
                 yield b": keep-alive\n\n"
                 spoke = time.monotonic()
 
-    def _news(self) -> bytes | None:
+    def _news(self, woken: threading.Event) -> bytes | None:
         """What is to be told now, if anything; None when the job is no more."""
         moves = self._queue.changes.moves
         try:
@@ -122,6 +122,7 @@ class Stream:
             return None
         except RedisUnavailable:
             time.sleep(1)  # its restart takes about so long, and the follower need not notice
+            woken.set()  # what woke us has not been read
             return b""
         said = b"".join(self._told())
         self._last = self._now.last_id
