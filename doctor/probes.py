@@ -125,21 +125,21 @@ def xformers_attention() -> str:
     torch = _cuda()
     from xformers.ops import memory_efficient_attention
 
-    query, key, value = torch.randn(3, 1, 32, 4, 64, device="cuda", dtype=torch.float16)
-    plain = torch.nn.functional.scaled_dot_product_attention(*(part.transpose(1, 2) for part in (query, key, value)))
-    apart = (memory_efficient_attention(query, key, value) - plain.transpose(1, 2)).abs().max().item()
-    if apart > 1e-2:
-        raise RuntimeError(f"its attention differs from torch's by {apart:.3g}")
-    return "its attention agrees with torch's"
+    return _as_torch(torch, memory_efficient_attention)
 
 
 def flash_attention() -> str:
     torch = _cuda()
     from flash_attn import flash_attn_func
 
+    return _as_torch(torch, flash_attn_func)
+
+
+def _as_torch(torch: Any, attention: Any) -> str:
+    """Attention over (B, L, H, D), beside torch's own over (B, H, L, D)."""
     query, key, value = torch.randn(3, 1, 32, 4, 64, device="cuda", dtype=torch.float16)
     plain = torch.nn.functional.scaled_dot_product_attention(*(part.transpose(1, 2) for part in (query, key, value)))
-    apart = (flash_attn_func(query, key, value) - plain.transpose(1, 2)).abs().max().item()
+    apart = (attention(query, key, value) - plain.transpose(1, 2)).abs().max().item()
     if apart > 1e-2:
         raise RuntimeError(f"its attention differs from torch's by {apart:.3g}")
     return "its attention agrees with torch's"

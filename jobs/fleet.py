@@ -7,6 +7,7 @@ from typing import Any
 
 from jobs.transitions import PREFIX
 
+LANES = ("cpu", "cuda")  # one queue for each kind of device
 _WORKERS = PREFIX + "workers"
 
 

@@ -15,10 +15,10 @@ from rq.serializers import JSONSerializer
 from configs.settings import Settings
 from jobs.changes import Changes
 from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
-from jobs.fleet import Fleet, WorkerInfo
+from jobs.fleet import LANES, Fleet, WorkerInfo
 from jobs.records import JobRecord, JobRequest, JobStatus
 from jobs.server import connect
-from jobs.statistics import LANES, Counters, Depth, Statistics
+from jobs.statistics import Counters, Depth, Statistics
 from jobs.transitions import PREFIX, Script, Transitions, script
 from storage import Storage, keys
 

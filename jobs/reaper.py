@@ -14,11 +14,10 @@ from rq.job import Job
 
 from configs.settings import Settings
 from jobs.errors import JobNotFound, JobsError
-from jobs.fleet import Fleet
+from jobs.fleet import LANES, Fleet
 from jobs.queue import JobQueue, rq_push, rq_queue
 from jobs.records import JobRecord, JobStatus
 from jobs.server import connect
-from jobs.statistics import LANES
 from jobs.transitions import PREFIX, Transitions
 from storage import Storage, keys
 

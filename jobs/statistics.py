@@ -4,10 +4,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.fleet import LANES
 from jobs.transitions import BOUNDS, PREFIX
 
 MINUTES = 60
-LANES = ("cpu", "cuda")  # one queue for each kind of device
 
 
 @dataclass

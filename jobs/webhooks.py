@@ -145,12 +145,10 @@ class Courier:
             self._transitions.webhook_tried(job_id, "failed", 0, "")
             return ""
         state, note = self._try(record)
-        pause = 0
-        if state == "again":
-            state, pause = (
-                ("again", PAUSES_S[record.webhook_tries]) if record.webhook_tries < len(PAUSES_S) else ("failed", 0)
-            )
-        self._transitions.webhook_tried(job_id, state, pause, note)
+        pause = PAUSES_S[record.webhook_tries] if record.webhook_tries < len(PAUSES_S) else None
+        if state == "again" and pause is None:
+            state = "failed"
+        self._transitions.webhook_tried(job_id, state, pause or 0, note)
         log.info("job %s: webhook %s (%s)", job_id, state, note)
         return state
 

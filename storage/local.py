@@ -6,25 +6,12 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from storage.base import Storage, StoredObject
-from storage.errors import ObjectNotFound, StorageFull
+from storage.errors import ObjectNotFound, space
 from storage.keys import checked
-
-
-@contextlib.contextmanager
-def _space() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(
-                error.errno, "the data folder is full; free some space or lower MAQUETTE_RETENTION_HOURS"
-            ) from error
-        raise
 
 
 def _make(folder: Path) -> None:
@@ -55,7 +42,7 @@ class LocalStorage(Storage):
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with _space():
+        with space():
             try:
                 _make(path.parent)
                 with open(aside, "wb") as file:
@@ -100,7 +87,7 @@ class LocalStorage(Storage):
 
     def publish(self, source: Path, folder: str) -> bool:
         target = self._path(folder)
-        with _space():
+        with space():
             for place, _, names in os.walk(source):
                 for name in names:
                     _sync(Path(place, name))
@@ -131,7 +118,7 @@ class LocalStorage(Storage):
 
     def scratch(self, owner: str = "nobody") -> Path:
         folder = self._scratch / f"{owner}.{uuid.uuid4().hex}"
-        with _space():
+        with space():
             folder.mkdir(parents=True)
         return folder
 

@@ -1,7 +1,6 @@
 """`?as=`: a job's files in other formats, made when first asked for and kept beside the job."""
 
 import contextlib
-import errno
 import hashlib
 import io
 import re
@@ -26,7 +25,7 @@ from geometry.export.stl import LONGEST_SIDE_MM, write_stl
 from geometry.mesh import Material, Mesh
 from geometry.readers import READERS
 from storage import Storage, StoredObject, keys
-from storage.errors import ObjectNotFound, StorageFull
+from storage.errors import ObjectNotFound, space
 from web.errors import BadRequest, ConversionBusy
 from web.validation import check
 
@@ -197,7 +196,7 @@ def archive(storage: Storage, owner: str, job_id: str) -> StoredObject:
     names = storage.names(keys.output_folder(owner, job_id))
     if not names:
         raise ObjectNotFound(f"request {job_id[:64]!r} has no files; it may not have ended yet")
-    with _turn(), _space():
+    with _turn(), space():
         scratch = storage.scratch()
         try:
             stream = tempfile.TemporaryFile(dir=scratch)
@@ -249,16 +248,6 @@ def _turn() -> Iterator[None]:
         yield
     finally:
         _TURN.release()
-
-
-@contextlib.contextmanager
-def _space() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(error.errno, "there is no space left to pack the files") from error
-        raise
 
 
 def _digest(text: str) -> str:

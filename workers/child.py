@@ -1,7 +1,6 @@
 """The one process that holds a device and its models: takes jobs from a pipe, runs pipelines, reports."""
 
 import argparse
-import errno
 import logging
 import signal
 import time
@@ -13,6 +12,7 @@ from configs import logs
 from pipelines.base import Pipeline, Progress, Step
 from pipelines.errors import PipelineError
 from pipelines.manifest import write_manifest
+from storage.errors import is_full
 from workers.messages import Advanced, Done, Failed, Previewed, Ready, Run, Stop, Stopped, receive, send
 from workers.processes import die_with_parent
 
@@ -83,7 +83,7 @@ class DeviceProcess:
         except Exception as error:
             log.exception("job %s failed", job.job_id)
             broken = _is_device_failure(error)
-            kind = "device_error" if broken else "storage" if _is_full(error) else "internal"
+            kind = "device_error" if broken else "storage" if is_full(error) else "internal"
             return Failed(kind, f"{type(error).__name__}: {error}", broken)
 
     def _run(self, job: Run) -> Done:
@@ -114,10 +114,6 @@ def _is_device_failure(error: Exception) -> bool:
     """Whether a foreign exception means the device can no longer be trusted, told without importing torch."""
     names = {cls.__name__ for cls in type(error).__mro__}
     return bool(names & {"OutOfMemoryError", "AcceleratorError"}) or "CUDA" in str(error)
-
-
-def _is_full(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:

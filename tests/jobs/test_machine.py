@@ -22,8 +22,8 @@ from rq.queue import Queue
 from configs.settings import load_settings
 from jobs import reaper as reaper_module
 from jobs.errors import JobGone, JobNotFound, TooManyJobs
-from jobs.fleet import Fleet, WorkerInfo
-from jobs.queue import LANES, Input, JobQueue, rq_push, rq_queue
+from jobs.fleet import LANES, Fleet, WorkerInfo
+from jobs.queue import Input, JobQueue, rq_push, rq_queue
 from jobs.reaper import Reaper
 from jobs.records import JobProgress, JobRecord, JobRequest, JobStatus
 from jobs.server import connect
