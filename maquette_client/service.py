@@ -44,6 +44,11 @@ class LocalService:
         """The ids of those that run `part`: workers.child, workers.worker, ai_worker.py, gunicorn, api.py, redis."""
         return [pid for pid in self.processes() if part in _names(pid)]
 
+    def web_workers(self) -> list[int]:
+        """The ids of gunicorn's workers, without the master that replaces them."""
+        gunicorn = self.pids("gunicorn")
+        return [pid for pid in gunicorn if _parent(pid) in gunicorn]
+
     @property
     def running(self) -> bool:
         """Whether the process we started still lives."""
@@ -121,6 +126,12 @@ def _works_in(pid: int, folder: Path) -> bool:
         return Path(os.readlink(f"/proc/{pid}/cwd")) == folder
     except OSError:
         return False
+
+
+def _parent(pid: int) -> int:
+    """0 where the process has gone."""
+    after_name = _proc(pid, "stat").rpartition(b")")[2].split()
+    return int(after_name[1]) if after_name else 0
 
 
 def _names(pid: int) -> set[str]:

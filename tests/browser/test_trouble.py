@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from maquette_client.service import LocalService
 from tests.browser.conftest import PLUGINS, Complaints, carry, erase, example, prepare, run, submit, until
@@ -72,20 +72,25 @@ def test_a_service_that_is_away_is_waited_for(page: Page, context: BrowserContex
 
 def test_a_stream_that_breaks_is_taken_up_again(page: Page, service: LocalService, complaints: Complaints) -> None:
     complaints.expected += ["net::ERR_"]
-    slow = submit(service, "mug.png", pipeline="probe", seconds=30, steps=300)
+    slow = submit(service, "mug.png", pipeline="probe", seconds=60, steps=600)
     asked: list[str | None] = []
     page.on("request", lambda one: asked.append(one.headers.get("last-event-id")) if "/events" in one.url else None)
     page.evaluate(f"location.hash = '#job={slow}'")
-    expect(page.locator(".progress .line")).to_contain_text("step")
-    _, *web_workers = sorted(service.pids("gunicorn"))
-    for pid in web_workers:
+    line = page.locator(".progress .line")
+    expect(line).to_contain_text("step")
+    further(page, line)  # the first line is of the first look at the job; what changes it comes by the stream
+    for pid in service.web_workers():
         os.kill(pid, signal.SIGKILL)
     until(lambda: len(asked) > 1 and bool(asked[-1]), page, "asking for what was missed")
     expect(page.locator("#job-status")).to_have_text("Working")
-    shown = page.locator(".progress .line").text_content()
-    until(lambda: page.locator(".progress .line").text_content() != shown, page, "further progress")
+    further(page, line)
     page.click("#job-actions >> text=Cancel")
     expect(page.locator("#job-status")).to_have_text("Cancelled")
+
+
+def further(page: Page, line: Locator) -> None:
+    shown = line.text_content()
+    until(lambda: line.text_content() != shown, page, "further progress")
 
 
 @pytest.fixture(scope="module")
