@@ -20,7 +20,7 @@ doctor: ## say what this machine can run, and what is missing
 	./setup.sh doctor
 
 test: ## only the tests
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 fix: ## format and mend what can be mended by itself
 	.venv/bin/ruff check --fix . && .venv/bin/ruff format .

@@ -153,6 +153,6 @@ case "$verb" in
         say "import rules"
         .venv/bin/lint-imports
         say "tests"
-        exec .venv/bin/python -m pytest -n 2 --dist loadfile
+        exec .venv/bin/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
         ;;
 esac

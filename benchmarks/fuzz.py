@@ -50,6 +50,12 @@ _OWNER = "10.0.0.1"
 _ME = "job-owner"
 _ENDED = ("complete", "error", "cancelled")
 _STATES = (*_ENDED, "processing", "queued")
+_DEEDS: dict[str, dict[str, Any]] = {  # what the probe does meanwhile, so that a job can be seen in that state
+    "error": {"deed": "bad_input"},
+    "processing": {"seconds": 3},
+    "cancelled": {"seconds": 3},
+    "queued": {"seconds": 0.5},
+}
 _MARK = "job-"
 
 
@@ -91,25 +97,26 @@ class Jobs:
         return str(answer.json().get("status", "")) if answer.ok else ""
 
     def _make(self, state: str) -> str:
-        deed = {"error": {"deed": "bad_input"}, "processing": {"seconds": 3}, "queued": {"seconds": 0.5}}.get(state, {})
+        deed = _DEEDS.get(state, {})
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            job_id = self._submit(deed)
+            job_id = self._submit(deed, deadline)
             if state == "cancelled":
-                self._session.delete(f"{self._url}/jobs/{job_id}", timeout=30).raise_for_status()
-            while (now := self._status(job_id)) not in (state, *_ENDED):
+                self._session.post(f"{self._url}/jobs/{job_id}/cancel", timeout=30).raise_for_status()
+            while (now := self._status(job_id)) not in (state, "", *_ENDED) and time.monotonic() < deadline:
                 time.sleep(0.02)
             if now == state or state == "queued":  # that one may have been taken already
                 return job_id
         raise TimeoutError(f"no job came to be {state} within a minute")
 
-    def _submit(self, fields: dict[str, Any]) -> str:
+    def _submit(self, fields: dict[str, Any], deadline: float) -> str:
         while True:
             files = {"image": ("a.png", picture(), "image/png")}
             answer = self._session.post(
                 f"{self._url}/image_to_3d", data={"pipeline": "probe", **fields}, files=files, timeout=30
             )
-            if answer.status_code not in (429, 503):  # on a busy machine even a worker's lease may run out
+            # On a busy machine even a worker's lease may run out.
+            if answer.status_code not in (429, 503) or time.monotonic() > deadline:
                 answer.raise_for_status()
                 return str(answer.json()["request_id"])
             time.sleep(0.2)
