@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geometry.export.archive import archive
-from geometry.export.pictures import SUFFIXES, media_type, widely_readable
+from geometry.export.pictures import beside, widely_readable
 from geometry.mesh import Ints, Material, Mesh, merge_positions
 
 OBJ, MTL, SURFACE = "model.obj", "model.mtl", "surface"
@@ -19,12 +19,7 @@ def write_obj(mesh: Mesh, material: Material | None = None) -> bytes:
     so a closed mesh stays closed across UV borders. Vertex colours stand behind the positions.
     """
     material = widely_readable(material or Material())
-    pictures = {"base_colour": material.base_colour, "normal_map": material.normal_map}
-    named = {
-        word: (f"{word}.{SUFFIXES[media_type(picture)]}", picture)
-        for word, picture in pictures.items()
-        if picture is not None and mesh.uv is not None
-    }
+    named = beside(mesh, material)
     files = {OBJ: _model(mesh), MTL: _material(material, {word: name for word, (name, _) in named.items()})}
     return archive(files | dict(named.values()), compressed=True)
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from geometry.errors import UnreadableMesh
-from geometry.mesh import Floats, Material, Pixels
+from geometry.mesh import Floats, Material, Mesh, Pixels
 
 # For each of our words: Pillow's name, and how colours and normal maps are saved. The channels of a normal map are not
 # colours, so they are never halved in size.
@@ -17,7 +17,7 @@ FORMATS: dict[str, tuple[str, dict[str, object], dict[str, object]]] = {
     "png": ("PNG", {"compress_level": 6}, {"compress_level": 6}),
 }
 _BEGINNINGS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"RIFF": "image/webp"}
-SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_SUFFIXES = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 def media_type(picture: bytes) -> str:
@@ -30,6 +30,19 @@ def media_type(picture: bytes) -> str:
         if picture.startswith(beginning):
             return kind
     raise UnreadableMesh("a texture is neither PNG nor JPEG nor WebP")
+
+
+def beside(mesh: Mesh, material: Material, folder: str = "") -> dict[str, tuple[str, bytes]]:
+    """For a format that keeps its textures in files: `base_colour`, `normal_map` → the file's name and bytes.
+
+    Empty where the mesh has no UV to find its way on them.
+    """
+    pictures = {"base_colour": material.base_colour, "normal_map": material.normal_map}
+    return {
+        word: (f"{folder}{word}.{_SUFFIXES[media_type(picture)]}", picture)
+        for word, picture in pictures.items()
+        if picture is not None and mesh.uv is not None
+    }
 
 
 def pixels(picture: bytes) -> Pixels:

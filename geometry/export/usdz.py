@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from geometry.export.archive import archive
 from geometry.export.buffer import linear
-from geometry.export.pictures import SUFFIXES, media_type, widely_readable
+from geometry.export.pictures import beside, widely_readable
 from geometry.mesh import Material, Mesh, is_closed, merge_positions
 
 LAYER = "model.usda"
@@ -21,12 +21,7 @@ def write_usdz(mesh: Mesh, material: Material | None = None) -> bytes:
     As glTF it keeps a copy of each vertex on both sides of a UV border. WebP has no place in USDZ and becomes PNG.
     """
     material = widely_readable(material or Material())
-    pictures = {"base_colour": material.base_colour, "normal_map": material.normal_map}
-    textures = {
-        word: (f"textures/{word}.{SUFFIXES[media_type(picture)]}", picture)
-        for word, picture in pictures.items()
-        if picture is not None and mesh.uv is not None
-    }
+    textures = beside(mesh, material, "textures/")
     shader = _shader(material, {word: name for word, (name, _) in textures.items()}, mesh.colours is not None)
     scene = _SCENE.format(mesh=_mesh(mesh), materials=shader).encode()
     return archive({LAYER: scene} | dict(textures.values()), alignment=_ALIGNMENT)
