@@ -1,7 +1,5 @@
 """The inspector believes nothing: each kind of damage is named."""
 
-import json
-import struct
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +11,7 @@ from geometry.export import EXPORTERS
 from geometry.inspect import inspect_glb
 from geometry.mesh import Material, Mesh, vertex_normals
 from geometry.unwrap import unwrap_six_axes
+from tests.geometry.glb_json import edited
 
 from .test_export import picture
 
@@ -27,16 +26,6 @@ def good() -> Mesh:
 
 def written(mesh: Mesh, **material: Any) -> bytes:
     return EXPORTERS["glb"](mesh, Material(picture(128), **material))
-
-
-def edited(data: bytes, change: Any) -> bytes:
-    length = struct.unpack_from("<I", data, 12)[0]
-    document = json.loads(data[20 : 20 + length])
-    change(document)
-    text = json.dumps(document).encode()
-    text += b" " * (-len(text) % 4)
-    body = struct.pack("<II", len(text), 0x4E4F534A) + text + data[20 + length :]
-    return struct.pack("<III", 0x46546C67, 2, 12 + len(body)) + body
 
 
 def test_a_sound_file_is_reported_as_it_is(good: Mesh) -> None:

@@ -1,8 +1,6 @@
 """Meshes come out of files as they went in, also out of files that others wrote; what cannot be read says why."""
 
 import io
-import json
-import struct
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +16,7 @@ from geometry.export import EXPORTERS
 from geometry.export.glb import write_glb
 from geometry.mesh import Material, Mesh, signed_volume
 from geometry.readers import READERS
+from tests.geometry.glb_json import edited
 
 
 def ball() -> Mesh:
@@ -29,17 +28,6 @@ def ball() -> Mesh:
         normals=shape.vertex_normals.astype(np.float32),
         colours=colours,
     )
-
-
-def edited(data: bytes, change: Any) -> bytes:
-    """The GLB file with its JSON changed."""
-    length = struct.unpack_from("<I", data, 12)[0]
-    document = json.loads(data[20 : 20 + length])
-    change(document)
-    text = json.dumps(document).encode()
-    text += b" " * (-len(text) % 4)
-    rest = data[20 + length :]
-    return struct.pack("<4sIII", b"glTF", 2, 20 + len(text) + len(rest), len(text)) + b"JSON" + text + rest
 
 
 @pytest.mark.parametrize("name", sorted(READERS))

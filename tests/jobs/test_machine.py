@@ -1,14 +1,13 @@
 """The whole state machine: clients, workers, reapers and time in any order, each step compared with a plain model.
 
-The model below is the specification in Python. After every step Redis must agree with it about every field of every
-job, hold no key that the model does not explain, and RQ must know every waiting job or the reaper find it missing.
+The model is the specification in Python. After every step Redis must agree with it about every field of every job,
+hold no key that the model does not explain, and RQ must know every waiting job or the reaper find it missing.
 """
 
 import contextlib
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,14 @@ from jobs.records import JobProgress, JobRecord, JobRequest, JobStatus
 from jobs.server import connect
 from jobs.transitions import PREFIX, Transitions, script
 from storage import Storage, open_storage
+from tests.jobs.model import MAX_ATTEMPTS, Model
 
 # What keys there may be besides those the model names. A name that ends at a colon stands for all that begin with it.
 LASTING = ("seq", "usual", "trim", "workers", "worker:", "storage", "counted", "minute:")  # stay when every job is gone
 OF_A_JOB = ("job:", "events:")  # end with a job's id, and go with the job
 PLACES = ("processing", "ended", "webhooks")  # sorted sets of ids, none of a job that has gone
 
-MAX_ACTIVE, HISTORY, MAX_ATTEMPTS = 3, 2, 2
+MAX_ACTIVE, HISTORY = 3, 2
 CLIENTS = ("ada", "ben")
 WORKERS = ("w1", "w2", "w3")
 CRASHED = ("crashed", "the worker died while it ran the job")
@@ -47,61 +47,6 @@ lanes = st.sampled_from(LANES)
 workers = st.sampled_from(WORKERS)
 picks = st.integers(0, 7)
 lost_reply = st.booleans()
-
-
-@dataclass
-class Model:
-    """One job as it should be. `past` are all attempts it ever had; the current one is the last."""
-
-    id: str
-    client: str
-    queue: str
-    status: JobStatus = JobStatus.QUEUED
-    attempts: int = 0
-    attempt: str = ""
-    worker: str = ""
-    progress: JobProgress = JobProgress()
-    files: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    error: str = ""
-    error_kind: str = ""
-    cancel: bool = False
-    past: list[str] = field(default_factory=list)
-    lapsed: bool = False
-
-    def claim(self, attempt: str, worker: str) -> None:
-        self.status, self.attempt, self.worker, self.lapsed = JobStatus.PROCESSING, attempt, worker, False
-        self.attempts += 1
-        self.past.append(attempt)
-
-    def end(self, status: JobStatus) -> str:
-        self.status = status
-        return status
-
-    def finish(self, attempt: str, status: JobStatus) -> str:
-        """The word the worker should hear."""
-        if self.status.final:
-            return self.status
-        if not self.runs(attempt):
-            return "lost"
-        return self.end(JobStatus.CANCELLED if self.cancel else status)
-
-    def put_back(self, counted: bool, kind: str, message: str) -> str:
-        if self.cancel:
-            return self.end(JobStatus.CANCELLED)
-        if counted and self.attempts >= MAX_ATTEMPTS:
-            self.error, self.error_kind = f"{message} (attempt {self.attempts} of {MAX_ATTEMPTS})", kind
-            return self.end(JobStatus.ERROR)
-        self.attempts -= not counted
-        self.status, self.attempt, self.worker, self.progress = JobStatus.QUEUED, "", "", JobProgress()
-        return self.status
-
-    def runs(self, attempt: str) -> bool:
-        return self.status is JobStatus.PROCESSING and self.attempt == attempt
-
-    def agrees(self, record: JobRecord) -> None:
-        for name in self.__dataclass_fields__.keys() - {"past", "lapsed"}:
-            assert getattr(record, name) == getattr(self, name), f"{name} of {record}"
 
 
 class Machine(RuleBasedStateMachine):

@@ -4,9 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from configs.settings import load_settings
 from jobs.errors import UnsafeRedis
 from jobs.server import PrivateServer, check, connect, find_server, serving
 from storage import open_storage
+from tests.waiting import until
 
 
 def pid_of(url: str) -> int:
@@ -25,13 +24,6 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def until(condition: Any, timeout_s: float = 10) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def test_it_keeps_its_data_and_refuses_to_evict(tmp_path: Path) -> None:

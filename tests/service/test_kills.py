@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from jobs.server import connect
 from maquette_client import Job, MaquetteClient, MaquetteError
 from maquette_client.service import ROOT, LocalService
 from tests.conftest import PLUGIN
+from tests.waiting import until
 
 pytestmark = pytest.mark.service
 
@@ -47,15 +48,6 @@ def picture(tmp_path_factory: pytest.TempPathFactory, png: bytes) -> Path:
     path = tmp_path_factory.mktemp("picture") / "cat.png"
     path.write_bytes(png)
     return path
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come true in time")
 
 
 def running(client: MaquetteClient, picture: Path, **params: Any) -> Job:

@@ -15,6 +15,7 @@ import requests
 from jobs.server import connect
 from maquette_client.service import LocalService
 from tests.conftest import PLUGIN
+from tests.waiting import until
 
 pytestmark = pytest.mark.service
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mug.png"
@@ -71,20 +72,13 @@ class Follower(threading.Thread):
         return [told["step"] for name, told in self.told if name == "progress"]
 
 
-def _wait_for(condition: Any, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
-
-
 def test_a_stream_goes_on_when_its_web_worker_is_killed(service: LocalService) -> None:
     job = service.client().submit(EXAMPLE, pipeline="probe", seconds=4, steps=20)
     follower = Follower(f"{service.url}/jobs/{job.id}/events")
-    _wait_for(lambda: len(follower.steps()) >= 2)
+    until(lambda: len(follower.steps()) >= 2)
     for pid in service.web_workers():
         os.kill(pid, signal.SIGKILL)
-    _wait_for(follower.ended)
+    until(follower.ended)
     assert follower.connections >= 2 and follower.told[-1][1]["status"] == "complete"
     steps = follower.steps()
     assert steps == sorted(set(steps)) and len(steps) >= 6, "no step is told twice, and the stream went on"
@@ -98,10 +92,10 @@ def test_a_stream_and_a_waiting_caller_live_through_a_restart_of_redis(service: 
         target=lambda: answers.append(requests.get(f"{service.url}/jobs/{job.id}?wait=60", timeout=70).json())
     )
     waiting.start()
-    _wait_for(lambda: follower.steps())
+    until(lambda: follower.steps())
     with connect(f"unix://{service.data_dir}/redis/redis.sock") as redis:
         os.kill(redis.info("server")["process_id"], signal.SIGKILL)
-    _wait_for(follower.ended, 30)
+    until(follower.ended, 30)
     waiting.join(30)
     assert follower.told[-1][1]["status"] == "complete" and answers[0]["status"] == "complete"
 
@@ -109,7 +103,7 @@ def test_a_stream_and_a_waiting_caller_live_through_a_restart_of_redis(service: 
 def test_open_streams_do_not_keep_the_service_from_stopping(service: LocalService) -> None:
     job = service.client().submit(EXAMPLE, pipeline="probe", seconds=60)
     followers = [Follower(f"{service.url}/jobs/{job.id}/events") for _ in range(20)]
-    _wait_for(lambda: all(follower.told for follower in followers))
+    until(lambda: all(follower.told for follower in followers))
     started = time.monotonic()
     service.stop()
     assert time.monotonic() - started < 9, "gunicorn waits ten seconds for requests that do not end"

@@ -157,7 +157,7 @@ def test_bounds_that_are_told_are_the_bounds_that_hold(
                 assert client.delete(f"/jobs/{accepted.get_json()['request_id']}").status_code == 200
 
 
-def conforms(document: dict[str, Any], path: str, answer: Any, method: str = "get") -> None:
+def assert_conforms(document: dict[str, Any], path: str, answer: Any, method: str = "get") -> None:
     """The answer is what the document says, and says nothing that the document does not."""
     told = document["paths"][path][method]["responses"][str(answer.status_code)]
     schema = told["content"][answer.mimetype]["schema"]
@@ -176,7 +176,7 @@ def test_answers_are_as_described(
             "/image_to_3d",
             data={"image": (io.BytesIO(png), "a.png"), "texturesize": 1, "webhook_url": "http://example.com"},
         )
-        conforms(document, "/image_to_3d", answer, "post")
+        assert_conforms(document, "/image_to_3d", answer, "post")
         return str(answer.get_json()["request_id"])
 
     waiting, running, stopping, complete, wrong = (submit() for _ in range(5))
@@ -185,10 +185,10 @@ def test_answers_are_as_described(
     storage.put(f"outputs/127.0.0.1/{complete}/output.glb", b"glTF")
     transitions.complete(complete, complete, ["output.glb"], ["a warning"])
     transitions.fail(wrong, wrong, "bad_input", "there is nothing in this picture")
-    conforms(document, "/jobs/{job_id}", client.delete(f"/jobs/{stopping}"), "delete")
+    assert_conforms(document, "/jobs/{job_id}", client.delete(f"/jobs/{stopping}"), "delete")
     for job_id in (waiting, running, stopping, complete, wrong, "nobody"):
-        conforms(document, "/jobs/{job_id}", client.get(f"/jobs/{job_id}"))
-        conforms(document, "/queue/status", client.get(f"/queue/status?request_id={job_id}"))
+        assert_conforms(document, "/jobs/{job_id}", client.get(f"/jobs/{job_id}"))
+        assert_conforms(document, "/queue/status", client.get(f"/queue/status?request_id={job_id}"))
     for path in (
         "/",
         "/jobs",
@@ -200,9 +200,9 @@ def test_answers_are_as_described(
         "/health/live",
         "/health/ready",
     ):
-        conforms(document, path, client.get(path))
+        assert_conforms(document, path, client.get(path))
     for job_id in (waiting, complete):
-        conforms(document, "/jobs/{job_id}", client.delete(f"/jobs/{job_id}"), "delete")
+        assert_conforms(document, "/jobs/{job_id}", client.delete(f"/jobs/{job_id}"), "delete")
 
 
 def test_it_is_made_once_and_kept_until_it_changes(app: Flask, client: FlaskClient) -> None:
