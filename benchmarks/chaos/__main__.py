@@ -20,7 +20,7 @@ from typing import Any
 import redis
 
 from benchmarks.chaos import work
-from benchmarks.chaos.checker import Books, check, read_books
+from benchmarks.chaos.checker import Books, Verdict, check, read_books
 from benchmarks.chaos.clients import Client, orders
 from benchmarks.chaos.faults import DISK, Fault, Saboteur, plan
 from benchmarks.chaos.journal import Journal, Violation
@@ -90,20 +90,42 @@ def run(
     verdict = check(journal, books, stage.data_dir, any(fault.target == DISK for fault in faults))
     verdict.violations += watch.violations
     verdict.violations += [Violation("leftover", str(pid), "a process outlived the service") for pid in left]
-    recoveries = []
-    for fault in [fault for fault in faults if fault.at]:
-        how = recovery(fault, journal, books.records, pulse)
-        recoveries.append(how.seconds)
-        say(f"{fault.name:<16} at {fault.at - faults[0].at:5.1f} s: {how}")
-    known = sorted(seconds for seconds in recoveries if seconds is not None) or [float("inf")]
-    statuses = Counter(record["status"] for record in books.records.values())
     for violation in verdict.violations:
         say(f"VIOLATION {violation}")
-    p95 = percentile(known, 0.95)
     return {
-        "ok": not verdict.violations and None not in recoveries and p95 < LIMIT_P95_S,
+        **summary(faults, journal, books, verdict, recoveries(faults, journal, books, pulse, say)),
         "seed": seed,
         "jobs": jobs,
+        "disk_full": disk,
+        "hosts": 2 if second_host else 1,
+        "lease_s": lease_s,
+        "load_average": round(os.getloadavg()[1], 1),
+        "harness_cpu_s": round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 1),
+        "wall_s": round(time.monotonic() - began, 1),
+        "violations": [str(violation) for violation in verdict.violations][:50],
+    }
+
+
+def recoveries(faults: list[Fault], journal: Journal, books: Books, pulse: Pulse, say: Say) -> list[float | None]:
+    """Seconds from each fault that was made to a service that is whole again; None where that was not seen."""
+    found = []
+    for fault in [fault for fault in faults if fault.at]:
+        how = recovery(fault, journal, books.records, pulse)
+        found.append(how.seconds)
+        say(f"{fault.name:<16} at {fault.at - faults[0].at:5.1f} s: {how}")
+    return found
+
+
+def summary(
+    faults: list[Fault], journal: Journal, books: Books, verdict: Verdict, took: list[float | None]
+) -> dict[str, Any]:
+    """What clients, Redis and the storage say together."""
+    records = books.records.values()
+    known = sorted(seconds for seconds in took if seconds is not None) or [float("inf")]
+    p95 = percentile(known, 0.95)
+    statuses = Counter(record["status"] for record in records)
+    return {
+        "ok": not verdict.violations and None not in took and p95 < LIMIT_P95_S,
         "kills": sum(fault.at > 0 for fault in faults),
         "accepted": sum(bool(order.ids) for order in journal.orders),
         **{status: statuses[status] for status in ("complete", "error", "cancelled")},
@@ -112,20 +134,13 @@ def run(
         "recovery_p50_s": round(percentile(known, 0.5), 2),
         "recovery_p95_s": round(p95, 2),
         "recovery_max_s": round(known[-1], 2),
-        "recovery_unseen": recoveries.count(None),
+        "recovery_unseen": took.count(None),
         "kills_by_target": dict(sorted(Counter(fault.name for fault in faults if fault.at).items())),
-        "errors_by_kind": dict(Counter(r["error_kind"] for r in books.records.values() if r.get("error_kind"))),
-        "attempts": dict(sorted(Counter(int(record["attempts"]) for record in books.records.values()).items())),
+        "errors_by_kind": dict(Counter(record["error_kind"] for record in records if record.get("error_kind"))),
+        "attempts": dict(sorted(Counter(int(record["attempts"]) for record in records).items())),
         "clients_waited": journal.refusals,
         "streams": journal.streams,
-        "disk_full": disk,
-        "hosts": 2 if second_host else 1,
-        "lease_s": lease_s,
-        "load_average": round(os.getloadavg()[1], 1),
-        "harness_cpu_s": round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]), 1),
         **verdict.facts,
-        "wall_s": round(time.monotonic() - began, 1),
-        "violations": [str(violation) for violation in verdict.violations][:50],
     }
 
 
