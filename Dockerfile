@@ -30,6 +30,7 @@ WORKDIR /app
 COPY configs configs
 COPY storage storage
 COPY geometry geometry
+COPY networks networks
 COPY pipelines pipelines
 COPY jobs jobs
 COPY workers workers

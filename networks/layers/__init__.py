@@ -1,0 +1,1 @@
+"""The parts that several networks are made of."""

@@ -1,0 +1,145 @@
+"""Submanifold sparse convolution: outputs only where there are inputs, sums only over neighbours that exist.
+
+Weights keep the checkpoints' layout (out, 3, 3, 3, in). `backend` names what computes it, with one signature:
+    plain   one matrix product for each tap over its occupied pairs, summed in float32; exact, anywhere
+    triton  one kernel that gathers, multiplies and sums all taps at once; CUDA
+    spconv  the library of that name; CUDA
+`auto` is triton where a probe shows that it runs and agrees with plain, else plain.
+
+Letters: N voxels, M coarse voxels, C channels in, O channels out, K = 27 taps.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from networks.ops.backends import agrees
+from networks.ops.voxels import TAPS, Pairs, Voxels, neighbour_child, taps
+
+Backend = Literal["auto", "plain", "triton", "spconv"]
+
+
+def sparse_conv(
+    x: Tensor, weight: Tensor, bias: Tensor, voxels: Voxels, backend: Backend = "auto", rows: slice | None = None
+) -> Tensor:
+    """(N, O): out[p] = bias + the sum over taps k of weight[:, k, :] x[p + k]; 3^3 taps, stride 1.
+
+    Args:
+        x: (N, C), one row for each voxel.
+        weight: (O, 3, 3, 3, C).
+        rows: which outputs to compute, when not all.
+    Raises:
+        RuntimeError: the backend named outright cannot run here.
+    """
+    chosen = _choose(x) if backend == "auto" else backend
+    if chosen == "spconv":
+        return _spconv(x, weight, bias, voxels)[rows or slice(None)]
+    if chosen == "triton":
+        from networks.ops.sparse_conv_triton import gathered_conv
+
+        return gathered_conv(x, _matrices(weight), bias, voxels.neighbours[:, rows or slice(None)])
+    return _plain(x, _matrices(weight), bias, voxels, rows)
+
+
+def copied_conv(x: Tensor, parent: Tensor, weight: Tensor, bias: Tensor, voxels: Voxels) -> Tensor:
+    """(N, O): sparse_conv of x[parent], with the products done on the M coarse rows and only then copied.
+
+    Args:
+        x: (M, C).
+        parent: (N,) the coarse row of each voxel.
+        weight: (O, 3, 3, 3, C).
+    """
+    result = bias.float().repeat(len(voxels), 1)
+    for tap, matrix in enumerate(_matrices(weight)):
+        target, source = voxels.pairs(tap)
+        result.index_add_(0, target, (x @ matrix).float()[parent[source]])
+    return result.to(x.dtype)
+
+
+def subdivided_conv(x: Tensor, weight: Tensor, bias: Tensor, parents: Voxels) -> Tensor:
+    """(8N, O): sparse_conv on the subdivided grid of features that all eight children of a voxel share.
+
+    The 27 taps of a child meet only 2^3 parents, so the weights of taps that meet the same one are added up: 64
+    matrices on N rows in place of 27 on 8N.
+
+    Args:
+        x: (N, C), one row for each parent.
+        weight: (O, 3, 3, 3, C).
+    """
+    result = bias.float().repeat(len(parents), 8, 1)
+    for tap, folded in enumerate(_folded(_matrices(weight))):
+        target, source = parents.pairs(tap)
+        children = sorted(folded)
+        product = (x[source] @ torch.cat([folded[child] for child in children], dim=1)).float()
+        for child, part in zip(children, product.split(len(weight), dim=1), strict=True):
+            result[:, child].index_add_(0, target, part)
+    return result.view(-1, len(weight)).to(x.dtype)
+
+
+def _matrices(weight: Tensor) -> Tensor:
+    """(K, C, O) one matrix for each tap."""
+    return weight.reshape(len(weight), TAPS, -1).permute(1, 2, 0)
+
+
+def _folded(matrices: Tensor) -> list[dict[int, Tensor]]:
+    """For each tap from parent to parent: child of the one -> (C, O) sum of the weights that reach the other."""
+    folded: list[dict[int, Tensor]] = [{} for _ in range(TAPS)]
+    for tap, offset in enumerate(taps().tolist()):
+        for child in range(8):
+            parent_tap, _ = neighbour_child(child, offset)
+            known = folded[parent_tap].get(child)
+            part = matrices[tap].float()
+            folded[parent_tap][child] = part if known is None else known + part
+    return [{child: part.to(matrices.dtype) for child, part in one.items()} for one in folded]
+
+
+def _plain(x: Tensor, matrices: Tensor, bias: Tensor, voxels: Voxels, rows: slice | None) -> Tensor:
+    if rows is None:
+        pairs = [voxels.pairs(tap) for tap in range(TAPS)]
+        count = len(voxels)
+    else:
+        known = voxels.neighbours[:, rows]
+        count = known.shape[1]
+        targets = [torch.nonzero(row >= 0).squeeze(1) for row in known]
+        pairs = [Pairs(target, row[target].long()) for target, row in zip(targets, known, strict=True)]
+    result = bias.float().repeat(count, 1)
+    for (target, source), matrix in zip(pairs, matrices, strict=True):
+        result.index_add_(0, target, (x[source] @ matrix).float())
+    return result.to(x.dtype)
+
+
+def _choose(x: Tensor) -> Backend:
+    return "triton" if x.is_cuda and _triton_agrees(x.dtype) else "plain"
+
+
+@cache
+def _triton_agrees(dtype: torch.dtype) -> bool:
+    if find_spec("triton") is None:
+        return False
+    generator = torch.Generator().manual_seed(0)
+    coords = torch.nonzero(torch.rand(1, 6, 6, 6, generator=generator) < 0.5).cuda()
+    x = torch.randn(len(coords), 24, generator=generator).to("cuda", dtype)
+    weight = torch.randn(40, 3, 3, 3, 24, generator=generator).to("cuda", dtype)
+    bias, voxels = torch.zeros(40, device="cuda", dtype=dtype), Voxels(coords)
+    return agrees(
+        "triton sparse convolution",
+        lambda: sparse_conv(x, weight, bias, voxels, "triton"),
+        lambda: sparse_conv(x, weight, bias, voxels, "plain"),
+    )
+
+
+def _spconv(x: Tensor, weight: Tensor, bias: Tensor, voxels: Voxels) -> Tensor:
+    if not (x.is_cuda and find_spec("spconv")):
+        raise RuntimeError("sparse_conv=spconv wants CUDA and spconv; `./setup.sh --gpu` installs it, or use plain")
+    import spconv.pytorch as spconv
+    from spconv.pytorch.functional import implicit_gemm  # noqa: F401  the import fails where the build does not fit
+
+    layer = spconv.SubMConv3d(x.shape[1], len(weight), 3, indice_key="once").to(x.device, x.dtype)
+    layer.weight, layer.bias = torch.nn.Parameter(weight), torch.nn.Parameter(bias)
+    side = int(voxels.coords[:, 1:].max()) + 1
+    grid = spconv.SparseConvTensor(x, voxels.coords.contiguous(), [side] * 3, len(voxels.segments))
+    result: Tensor = layer(grid).features
+    return result

@@ -1,0 +1,38 @@
+"""Which of a network's layers run in half precision, as the official files have it.
+
+The torso's linear layers and convolutions may; embeddings, first and last layers and all norms stay float32.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from networks.layers.sparse import Kernel
+
+_CAST = (nn.Linear, nn.Conv3d, Kernel)
+
+
+class HasTorso(Protocol):
+    """A network that names the modules between its first and last layers."""
+
+    TORSO: tuple[str, ...]
+
+
+def torso_modules(network: nn.Module) -> list[nn.Module]:
+    """The layers that may run in half precision; none for a network without a torso."""
+    names = getattr(network, "TORSO", ())
+    torsos = [getattr(network, name) for name in names]
+    return [layer for torso in torsos for layer in torso.modules() if isinstance(layer, _CAST)]
+
+
+def set_torso(network: nn.Module, dtype: torch.dtype) -> None:
+    """Runs the torso in this type."""
+    for layer in torso_modules(network):
+        layer.to(dtype)
+
+
+def torso_dtype(network: nn.Module) -> torch.dtype:
+    """The type the torso runs in."""
+    layer = next(iter(torso_modules(network)))
+    return next(layer.parameters()).dtype

@@ -1,0 +1,1 @@
+"""Sampling loops as plain functions: a velocity goes in, samples come out."""

@@ -1,0 +1,64 @@
+"""The transformer that the latent decoders and the latent encoder share: attention in windows that shift.
+
+Letters: N voxels, C channels.
+"""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from networks.layers.embedding import position_embedding
+from networks.layers.transformer import Block
+from networks.ops.voxels import Voxels
+from networks.precision import torso_dtype
+
+
+class SLatTrunk(nn.Module):
+    """(N, model_channels) features of (N, in_channels) rows on voxels.
+
+    Args:
+        attn_mode: only "swin" exists in the checkpoints.
+        window_size: voxels along the side of a window; every second block's windows are shifted by half of it.
+    """
+
+    TORSO: ClassVar[tuple[str, ...]] = ("blocks",)
+
+    def __init__(
+        self,
+        in_channels: int,
+        model_channels: int,
+        num_blocks: int,
+        num_heads: int | None = None,
+        num_head_channels: int = 64,
+        mlp_ratio: float = 4,
+        attn_mode: str = "swin",
+        window_size: int = 8,
+        pe_mode: str = "ape",
+        qk_rms_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if (attn_mode, pe_mode) != ("swin", "ape"):
+            raise ValueError(f"attn_mode is {attn_mode!r} and pe_mode {pe_mode!r}; only 'swin' and 'ape' are known")
+        heads = num_heads or model_channels // num_head_channels
+        self.model_channels, self.window_size = model_channels, window_size
+        self.input_layer = nn.Linear(in_channels, model_channels)
+        self.blocks = nn.ModuleList(Block(model_channels, heads, mlp_ratio, qk_rms_norm) for _ in range(num_blocks))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torso_dtype(self)
+
+    def trunk(self, x: Tensor, voxels: Voxels) -> Tensor:
+        """(N, model_channels) in the torso's type."""
+        h = self.input_layer(x) + position_embedding(voxels.coords[:, 1:], self.model_channels)
+        h = h.to(self.dtype)
+        for index, block in enumerate(self.blocks):
+            order, segments = voxels.windows(self.window_size, self.window_size // 2 * (index % 2))
+            h = torch.empty_like(h).index_copy_(0, order, block(h[order], segments))
+        return h
+
+    def normed(self, x: Tensor, voxels: Voxels) -> Tensor:
+        """The trunk's features in float32 and normalised, as all heads but the mesh decoder's want them."""
+        return layer_norm(self.trunk(x, voxels).float(), (self.model_channels,))

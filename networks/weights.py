@@ -1,0 +1,68 @@
+"""Checkpoint files → networks, strictly by name and shape, in the precision the caller wants."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from networks.precision import set_torso
+
+_SHOWN = 5
+
+
+class WeightsMismatch(ValueError):
+    """A checkpoint does not belong to the network; the message names tensors."""
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a .pth one, which is read without running any code it may hold.
+
+    Raises:
+        WeightsMismatch: the file is neither, or is cut short.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise WeightsMismatch(f"{path} cannot be read ({error}); fetch it again") from error
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise WeightsMismatch(f"{path} holds no state dict of tensors")
+    return loaded
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], torso: torch.dtype = torch.float32) -> nn.Module:
+    """The network with these tensors, in evaluation mode; it may have been built on the meta device.
+
+    Args:
+        torso: what the torso's layers run in; all else is float32.
+    Raises:
+        WeightsMismatch: a tensor is missing, left over or of another shape.
+    """
+    wanted = {name: value.shape for name, value in network.state_dict().items()}
+    _compare(wanted, tensors)
+    network.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+    set_torso(network, torso)
+    return network.requires_grad_(False).eval()
+
+
+def _compare(wanted: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -> None:
+    missing = sorted(wanted.keys() - tensors.keys())
+    extra = sorted(tensors.keys() - wanted.keys())
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, not {tuple(shape)}"
+        for name, shape in wanted.items()
+        if name in tensors and tensors[name].shape != shape
+    ]
+    problems = [f"missing {_some(missing)}"] * bool(missing) + [f"left over {_some(extra)}"] * bool(extra)
+    problems += [_some(shapes)] * bool(shapes)
+    if problems:
+        raise WeightsMismatch("the checkpoint does not fit the network: " + "; ".join(problems))
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
