@@ -58,7 +58,7 @@ def cropped(rgba: Pixels) -> Pixels:
     # A single pixel has no extent, and Pillow takes no empty box.
     half = max(half, 1)
     box = (x - half, y - half, x + half, y + half)
-    square = Image.fromarray(rgba).crop(box).resize((SIDE, SIDE), Image.Resampling.LANCZOS)  # type: ignore[arg-type]
+    square = Image.fromarray(rgba).crop(box).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     colour = np.asarray(square).astype(np.float32) / 255
     return (colour[..., :3] * colour[..., 3:] * 255).astype(np.uint8)
 

@@ -18,8 +18,7 @@ from networks.samplers.flow_euler import Schedule, flow_euler, schedule
 from networks.samplers.guidance import guided_velocity
 from networks.trellis import build
 from networks.trellis.denoisers import LatentDenoiser, StructureDenoiser
-from networks.trellis.slat_decoder_gs import SLatGaussianDecoder
-from networks.trellis.slat_decoder_mesh import SLatMeshDecoder, SubdivideBlock
+from networks.trellis.slat_decoder_mesh import SubdivideBlock
 from networks.trellis.slat_decoder_rf import SLatRadianceFieldDecoder
 from networks.trellis.slat_flow import SLatFlow
 from networks.trellis.sparse_structure_flow import SparseStructureFlow, patchify
