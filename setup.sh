@@ -130,7 +130,7 @@ compile_kernels() {
     wanted=$(cat geometry/*.py pipelines/relief/*.py | cksum)
     [ "$(cat .venv/compiled 2>/dev/null)" != "$wanted" ] || return 0
     say "compiling kernels (once)"
-    .venv/bin/python -c 'import pipelines; pipelines.load("relief", "cpu")'
+    .venv/bin/python -c 'import pipelines; pipelines.load("relief", pipelines.Machine("cpu"))'
     echo "$wanted" >.venv/compiled
 }
 

@@ -39,6 +39,8 @@ class Settings(BaseModel):
     devices: Devices = Field(("auto",), description="auto, cpu, cuda:0, …: one AI worker each")
     pipelines: Names = Field(("auto",), description="which pipelines this machine's workers offer")
     plugins: Names = Field((), description="Python modules with a PIPELINES dict to serve besides our own")
+    weights_dir: Path = Field(Path("data/weights"), description="weights of learned models, as <org>/<name>/ below it")
+    low_vram: bool = Field(False, description="keep only the network that runs just now on the device")
     fallback: bool = Field(True, description="auto may answer with relief when the dialect's model cannot run")
 
     previews: bool = Field(True, description="make a rough shape of each picture while its job waits")
@@ -85,10 +87,11 @@ class Settings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _place_folders(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """The data folder becomes absolute, and the storage follows it."""
+        """The data folder becomes absolute, and the storage and the weights follow it."""
         data = Path(values.get("data_dir") or "data").expanduser().resolve()
         return values | {
             "data_dir": data,
+            "weights_dir": Path(values.get("weights_dir") or data / "weights").expanduser().resolve(),
             "storage": values.get("storage") or data.as_uri(),
         }
 
@@ -101,7 +104,7 @@ class Settings(BaseModel):
         return int(self.max_image_megapixels * 1_000_000)
 
 
-def _env_file(path: Path) -> dict[str, str]:
+def env_file(path: Path) -> dict[str, str]:
     """`NAME=value` lines of a .env file; blank lines and # comments are passed over."""
     if not path.is_file():
         return {}
@@ -135,7 +138,7 @@ def load_settings(environ: Mapping[str, str] | None = None, folder: Path = ROOT)
     """
     environ = os.environ if environ is None else environ
     values = _yaml_file(folder / "configs" / "maquette.yaml")
-    values |= _from_names(_env_file(folder / ".env"))
+    values |= _from_names(env_file(folder / ".env"))
     values |= _from_names(environ)
     try:
         return Settings(**values)

@@ -13,7 +13,7 @@ from web.addresses import parse
 from workers.worker import offered
 
 # Read by setup.sh, the client, the tests, or from one of our processes to the next.
-_OTHERS = ("TORCH_INDEX", "URL", "API_KEY", "CHROMIUM", "PARENT_PID", "LISTEN_FDS", "WEIGHTS_DIR")
+_OTHERS = ("TORCH_INDEX", "URL", "API_KEY", "CHROMIUM", "PARENT_PID", "LISTEN_FDS")
 _SHORTEST_KEY = 16
 _SECRETS = ("MAQUETTE_API_KEYS", "MAQUETTE_REDIS_URL", "api_keys:", "redis_url:")
 LOOPBACK = ("127.", "::1", "localhost")

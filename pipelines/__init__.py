@@ -6,7 +6,7 @@ The web tier reads names and parameters here; only the device process loads a pi
 from importlib import import_module
 from typing import NamedTuple
 
-from pipelines.base import Params, Pipeline
+from pipelines.base import Machine, Params, Pipeline
 from pipelines.errors import PipelineUnavailable
 
 
@@ -49,9 +49,9 @@ def params_class(name: str) -> type[Params]:
     return _resolve(entry(name).params)
 
 
-def load(name: str, device: str) -> Pipeline:
-    """A pipeline ready to run on `device`."""
-    pipeline: Pipeline = _resolve(entry(name).pipeline)(device)
+def load(name: str, machine: Machine) -> Pipeline:
+    """A pipeline ready to run on `machine`."""
+    pipeline: Pipeline = _resolve(entry(name).pipeline)(machine)
     pipeline.setup()
     return pipeline
 

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.weights.sources import Sources
+
 
 class Params(BaseModel):
     """Base of a pipeline's parameters: frozen, every field with default, bounds and description."""
@@ -85,6 +87,21 @@ class Result:
     timings: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What a pipeline finds where it runs.
+
+    Attributes:
+        device: "cpu", "cuda:0", …
+        weights: the folders that weights are read from.
+        low_vram: only the network that runs just now is to be kept on the device.
+    """
+
+    device: str
+    weights: Sources = Sources()
+    low_vram: bool = False
+
+
 class Pipeline(ABC):
     """One way from pictures to a 3D asset. Made once per device process, then run for many jobs.
 
@@ -94,8 +111,9 @@ class Pipeline(ABC):
 
     PLAN: ClassVar[Mapping[str, float]]
 
-    def __init__(self, device: str) -> None:
-        self.device = device
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.device = machine.device
 
     @abstractmethod
     def setup(self) -> None:

@@ -1,9 +1,11 @@
 """Pipelines that misbehave on purpose, served to the tests as a plug-in (MAQUETTE_PLUGINS)."""
 
+import json
 import os
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,7 +45,9 @@ class ProbePipeline(Pipeline):
             time.sleep(params.seconds / params.steps)
             progress("work", step + 1, params.steps)
         (out / "result.txt").write_text(f"{params.seed}\n")
-        return Result(facts={"entered_at": entered, "learned": False}, timings={"work": time.time() - entered})
+        machine = json.loads(json.dumps(asdict(self.machine), default=str))
+        facts = {"entered_at": entered, "learned": False, "machine": machine}
+        return Result(facts=facts, timings={"work": time.time() - entered})
 
     def _do(self, deed: str) -> None:
         name, _, folder = deed.partition(":")

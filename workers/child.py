@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pipelines
 from configs import logs
-from pipelines.base import Pipeline, Progress, Step
+from pipelines.base import Machine, Pipeline, Progress, Step
 from pipelines.errors import PipelineError
 from pipelines.manifest import write_manifest
 from storage.errors import is_full
+from workers import machines
 from workers.messages import Advanced, Done, Failed, Previewed, Ready, Run, Stop, Stopped, receive, send
 from workers.processes import die_with_parent
 
@@ -31,12 +32,13 @@ class DeviceProcess:
 
     Args:
         pipe: to the worker.
+        machine: what they find here.
         names: the pipelines it may load.
     """
 
-    def __init__(self, pipe: Connection, device: str, names: list[str]) -> None:
+    def __init__(self, pipe: Connection, machine: Machine, names: list[str]) -> None:
         self._pipe = pipe
-        self._device = device
+        self._machine = machine
         self._names = names
         self._loaded: dict[str, Pipeline] = {}
         self._reported = (0.0, "")
@@ -66,7 +68,7 @@ class DeviceProcess:
 
     def _pipeline(self, name: str) -> Pipeline:
         if name not in self._loaded:
-            self._loaded[name] = pipelines.load(name, self._device)
+            self._loaded[name] = pipelines.load(name, self._machine)
         return self._loaded[name]
 
     def _carry_out(self, job: Run) -> Done | Failed | Stopped:
@@ -94,7 +96,7 @@ class DeviceProcess:
         progress = Progress(self._report, pipeline.PLAN, self._show)
         out = Path(job.out)
         result = pipeline.run([Path(image) for image in job.images], params, out, progress)
-        about = {**job.about, "pipeline": job.pipeline, "device": self._device, "started_at": started}
+        about = {**job.about, "pipeline": job.pipeline, "device": self._machine.device, "started_at": started}
         write_manifest(out, params.model_dump(mode="json"), result, about)
         return Done(list(self._loaded), result.warnings, result.timings)
 
@@ -120,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Holds one device and its models for a worker.")
     parser.add_argument("--pipe", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--device", required=True)
+    machines.add_flags(parser)
     parser.add_argument("--pipelines", required=True)
     parser.add_argument("--plugins", default="")
     parser.add_argument("--log-level", default="INFO")
@@ -132,7 +134,7 @@ def main() -> None:
     for module in filter(None, args.plugins.split(",")):
         pipelines.register(module)
     try:
-        DeviceProcess(Connection(args.pipe), args.device, args.pipelines.split(",")).serve()
+        DeviceProcess(Connection(args.pipe), machines.from_flags(args), args.pipelines.split(",")).serve()
     except (EOFError, OSError):
         log.info("the worker has gone; leaving")
 

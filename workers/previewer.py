@@ -19,7 +19,7 @@ from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.queue import JobQueue
 from jobs.records import JobRecord, JobStatus
 from jobs.transitions import Transitions
-from pipelines.base import Params
+from pipelines.base import Machine, Params
 from storage import Storage, keys, open_storage
 from storage.errors import StorageError
 from workers.processes import follow_parent
@@ -51,7 +51,7 @@ class Previewer:
     def sculptor(self) -> Sculptor:
         """What makes the shapes; loaded when first needed."""
         if self._sculptor is None:
-            self._sculptor = cast(Sculptor, pipelines.load(pipelines.PREVIEW, "cpu"))
+            self._sculptor = cast(Sculptor, pipelines.load(pipelines.PREVIEW, Machine("cpu")))
         return self._sculptor
 
     def serve(self) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
+from pipelines.base import Machine
+from workers import machines
 from workers.messages import Advanced, Done, Failed, Message, Previewed, Ready, Run, Stop, Stopped, receive, send
 from workers.processes import environment, how_it_ended
 
@@ -43,20 +45,20 @@ class Supervisor:
     """One device process and the pipe to it.
 
     Args:
-        device: "cpu", "cuda:0", …
+        machine: what its pipelines find here.
         pipelines: names it may load.
         plugins: modules that bring further pipelines.
     """
 
     def __init__(
         self,
-        device: str,
+        machine: Machine,
         pipelines: Sequence[str],
         plugins: Sequence[str] = (),
         log_level: str = "INFO",
         log_format: str = "text",
     ) -> None:
-        self._flags = ["--device", device, "--pipelines", ",".join(pipelines), "--plugins", ",".join(plugins)]
+        self._flags = [*machines.flags(machine), "--pipelines", ",".join(pipelines), "--plugins", ",".join(plugins)]
         self._flags += ["--log-level", log_level, "--log-format", log_format]
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None

@@ -23,13 +23,14 @@ from rq.worker import BaseWorker, WorkerStatus
 
 import pipelines
 from configs import logs
+from configs.hub import load_hub
 from configs.settings import Settings, load_settings
 from jobs.fleet import Fleet, WorkerInfo
 from jobs.queue import rq_push, rq_queue
 from jobs.server import connect
 from jobs.transitions import Transitions
 from storage import open_storage
-from workers import devices, tasks
+from workers import devices, machines, tasks
 from workers.processes import follow_parent
 from workers.supervisor import Supervisor
 
@@ -82,7 +83,10 @@ class DeviceWorker(BaseWorker):
         self._device = device
         self._lane = devices.lane(device)
         self._offered = offered(settings)
-        self._supervisor = Supervisor(device, self._offered, settings.plugins, settings.log_level, settings.log_format)
+        self._machine = machines.machine(device, settings, load_hub())
+        self._supervisor = Supervisor(
+            self._machine, self._offered, settings.plugins, settings.log_level, settings.log_format
+        )
         raw = connect(url, decode=False, retry_s=_PATIENCE_S)
         client = connect(url, retry_s=_PATIENCE_S)
         self._queue = rq_queue(self._lane, raw)

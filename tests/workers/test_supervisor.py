@@ -1,5 +1,6 @@
 """The device process: it takes jobs, reports, stops when asked, and is replaced when it dies."""
 
+import json
 import os
 import signal
 import time
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pipelines.base import Machine
+from pipelines.weights.sources import Sources
 from tests.conftest import PLUGIN
 from workers.messages import Advanced, Done, Failed, Run
 from workers.supervisor import Died, Interrupted, Supervisor
@@ -16,7 +19,7 @@ from workers.supervisor import Died, Interrupted, Supervisor
 
 @pytest.fixture
 def supervisor() -> Iterator[Supervisor]:
-    found = Supervisor("cpu", ["probe"], [PLUGIN])
+    found = Supervisor(Machine("cpu"), ["probe"], [PLUGIN])
     yield found
     found.kill()
 
@@ -43,6 +46,22 @@ def test_a_job_gives_its_files_with_a_manifest(supervisor: Supervisor, tmp_path:
     assert fractions == sorted(fractions) and fractions[-1] >= 0.9 and len(fractions) >= 5
 
 
+def test_the_pipeline_finds_the_machine_its_worker_was_told_of(tmp_path: Path) -> None:
+    sources = Sources(tmp_path / "weights", (tmp_path / "hub", tmp_path / "other"), tmp_path / "torch")
+    supervisor = Supervisor(Machine("cpu", sources, low_vram=True), ["probe"], [PLUGIN])
+    try:
+        assert isinstance(supervisor.run(job(tmp_path / "out"), go_on), Done)
+    finally:
+        supervisor.kill()
+    found = json.loads((tmp_path / "out" / "manifest.json").read_text())["machine"]
+    assert found["device"] == "cpu" and found["low_vram"] is True
+    assert found["weights"] == {
+        "weights_dir": str(tmp_path / "weights"),
+        "hub_caches": [str(tmp_path / "hub"), str(tmp_path / "other")],
+        "torch_cache": str(tmp_path / "torch"),
+    }
+
+
 def test_the_models_stay_from_job_to_job(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.run(job(tmp_path / "a"), go_on)
     pid = supervisor.pid
@@ -67,7 +86,7 @@ def test_a_failure_says_what_it_was(supervisor: Supervisor, tmp_path: Path, deed
 
 
 def test_a_job_that_waits_does_not_wait_for_pipelines_it_does_not_need(tmp_path: Path) -> None:
-    supervisor = Supervisor("cpu", ["relief", "probe"], [PLUGIN])
+    supervisor = Supervisor(Machine("cpu"), ["relief", "probe"], [PLUGIN])
     try:
         assert isinstance(supervisor.run(job(tmp_path / "a"), go_on), Done) and supervisor.loaded == ["probe"]
         deadline = time.monotonic() + 60

@@ -15,6 +15,7 @@ from configs.settings import Settings, load_settings
 from jobs.queue import Input, JobQueue
 from jobs.records import JobRecord, JobRequest, JobStatus
 from jobs.transitions import Transitions
+from pipelines.base import Machine
 from storage import Storage
 from storage.errors import StorageFull
 from tests.conftest import PLUGIN
@@ -27,7 +28,7 @@ Run = Callable[..., JobRecord]
 
 @pytest.fixture(scope="module")
 def supervisor() -> Iterator[Supervisor]:
-    found = Supervisor("cpu", ["probe"], [PLUGIN])
+    found = Supervisor(Machine("cpu"), ["probe"], [PLUGIN])
     yield found
     found.kill()
 

@@ -17,7 +17,7 @@ import trimesh
 from PIL import Image, ImageDraw
 
 from geometry.inspect import inspect_glb
-from pipelines.base import Progress, Result, Step
+from pipelines.base import Machine, Progress, Result, Step
 from pipelines.errors import InputError
 from pipelines.relief.params import ReliefParams
 from pipelines.relief.pipeline import ReliefPipeline
@@ -45,7 +45,7 @@ FILES = (
 
 @pytest.fixture(scope="module")
 def pipeline() -> ReliefPipeline:
-    relief = ReliefPipeline("cpu")
+    relief = ReliefPipeline(Machine("cpu"))
     relief.setup()
     return relief
 
@@ -309,10 +309,10 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from pipelines.base import Progress
+from pipelines.base import Machine, Progress
 from pipelines.relief.params import ReliefParams
 from pipelines.relief.pipeline import ReliefPipeline
-pipe, out = ReliefPipeline("cpu"), Path(sys.argv[1])
+pipe, out = ReliefPipeline(Machine("cpu")), Path(sys.argv[1])
 def go(name, images, **params):
     pipe.run([Path(i) for i in images], ReliefParams(**params), out / name, Progress(lambda s: None, pipe.PLAN))
 go("alpha", ["{EXAMPLES / "heron.png"}"])

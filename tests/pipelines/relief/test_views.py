@@ -13,7 +13,7 @@ import trimesh
 from PIL import Image
 
 from geometry.inspect import inspect_glb
-from pipelines.base import Progress
+from pipelines.base import Machine, Progress
 from pipelines.errors import InputError
 from pipelines.relief.params import ReliefParams, View
 from pipelines.relief.pipeline import ReliefPipeline
@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     @cache
     def make(*names: View, swap_sides: bool = False) -> tuple[Path, trimesh.Trimesh]:
-        pipeline, out = ReliefPipeline("cpu"), tmp_path_factory.mktemp("views")
+        pipeline, out = ReliefPipeline(Machine("cpu")), tmp_path_factory.mktemp("views")
         params = ReliefParams(views=names, swap_sides=swap_sides, texture_size=512, texture_bake_mode="fast")
         pipeline.run([VIEWS / f"{name}.png" for name in names], params, out, Progress(lambda s: None, pipeline.PLAN))
         report = inspect_glb((out / "output.glb").read_bytes())
@@ -121,7 +121,7 @@ def test_a_back_picture_alone_changes_only_colour(run: Run) -> None:
 def test_four_pictures_are_used(tmp_path: Path) -> None:
     with Image.open(VIEWS / "left.png") as image:
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "right.png")
-    pipeline = ReliefPipeline("cpu")
+    pipeline = ReliefPipeline(Machine("cpu"))
     images = [VIEWS / "front.png", VIEWS / "back.png", VIEWS / "left.png", tmp_path / "right.png"]
     result = pipeline.run(
         images, ReliefParams(texture_size=256), tmp_path / "out", Progress(lambda s: None, pipeline.PLAN)
@@ -133,7 +133,7 @@ def test_four_pictures_are_used(tmp_path: Path) -> None:
 
 def test_pictures_that_disagree_leave_one_clean_shape(tmp_path: Path) -> None:
     """The same lopsided apple from all four sides: the leaf is where the front shows it, in one piece."""
-    pipeline = ReliefPipeline("cpu")
+    pipeline = ReliefPipeline(Machine("cpu"))
     images = [EXAMPLES / "apple.jpg"] * 4
     params = ReliefParams(texture_size=256, texture_bake_mode="fast")
     pipeline.run(images, params, tmp_path, Progress(lambda s: None, pipeline.PLAN))
