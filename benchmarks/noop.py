@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pipelines import Entry
-from pipelines.base import Params, Pipeline, Progress, Result
+from pipelines.base import Kept, Params, Pipeline, Progress, Result
 
 PIPELINES = {
     "benchmark_noop": Entry(f"{__name__}:NoopParams", f"{__name__}:NoopPipeline", "cpu"),
@@ -28,7 +28,7 @@ class NoopPipeline(Pipeline):
     def setup(self) -> None:
         """Nothing to load."""
 
-    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress) -> Result:
+    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress, kept: Kept) -> Result:
         entered = time.time()
         while time.time() < entered + params.seconds:
             time.sleep(0.1)

@@ -342,9 +342,10 @@ class JobQueue:
             hands = sum(worker.queue == record.queue for worker in self.workers()) or 1
             return round(usual * (1.5 + (position - 1) // hands), 1) if usual else None
         elapsed, fraction = max(now - record.claimed_at, 0.0), record.progress.fraction
-        if fraction > 0.05:
-            return round(elapsed * (1 - fraction) / fraction, 1)
-        return round(max(usual - elapsed, 0.0), 1) if usual else None
+        begun = record.progress.begun
+        if fraction - begun > 0.05:
+            return round(elapsed * (1 - fraction) / (fraction - begun), 1)
+        return round(max(usual * (1 - begun) - elapsed, 0.0), 1) if usual else None
 
     @_translated
     def history(self, client: str) -> list[JobView]:
@@ -394,8 +395,9 @@ class JobQueue:
         Raises:
             JobNotFound: no such job, or not theirs.
         """
-        self.get(job_id, client)
-        self._transitions.cancel(job_id)
+        record = self.get(job_id, client)
+        if self._transitions.cancel(job_id) == JobStatus.CANCELLED and record.kept:
+            self._storage.delete(keys.kept_folder(client, job_id))  # it waited for another attempt
         return self.look(job_id, client)
 
     @_translated

@@ -123,6 +123,8 @@ class Reaper:
         record = self._jobs.get(job_id)
         if record.status.final:  # an attempt may have published without living to say so
             self._storage.delete(keys.output_folder(record.client, job_id))
+            if record.kept:
+                self._storage.delete(keys.kept_folder(record.client, job_id))
             self._storage.clear_scratch(job_id)
         return record if word == JobStatus.QUEUED else None
 
@@ -206,10 +208,21 @@ class Reaper:
                 for job_id, changed in self._storage.folders(f"{kind}/{client}"):
                     if self._is_orphan(job_id, changed) or self._ended_without_files(job_id):
                         self._storage.delete(f"{kind}/{client}/{job_id}")
+                    elif kind == "extras" and self._status(job_id) == JobStatus.COMPLETE:
+                        self._drop_kept(client, job_id)
+
+    def _status(self, job_id: str) -> str | None:
+        status: str | None = self._redis.hget(f"{PREFIX}job:{job_id}", "status")
+        return status
 
     def _ended_without_files(self, job_id: str) -> bool:
         """Whether a worker died between hearing that the job it had published was cancelled, and removing its files."""
-        return self._redis.hget(f"{PREFIX}job:{job_id}", "status") in (JobStatus.CANCELLED, JobStatus.ERROR)
+        return self._status(job_id) in (JobStatus.CANCELLED, JobStatus.ERROR)
+
+    def _drop_kept(self, client: str, job_id: str) -> None:
+        """Removes what a complete job's attempts had kept for each other, if its worker died before it could."""
+        if self._storage.names(keys.kept_folder(client, job_id)):
+            self._storage.delete(keys.kept_folder(client, job_id))
 
     def _is_orphan(self, job_id: str, changed: float) -> bool:
         return changed < time.time() - _ORPHAN_S and not self._redis.exists(f"{PREFIX}job:{job_id}")

@@ -60,12 +60,18 @@ class JobRequest:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How far a running job is; `fraction` is of the whole job, 0 to 1."""
+    """How far a running job is.
+
+    Attributes:
+        fraction: of the whole job, 0 to 1.
+        begun: the fraction at which this attempt began: not 0 when it goes on from what an earlier one has kept.
+    """
 
     stage: str = ""
     step: int = 0
     of: int = 0
     fraction: float = 0.0
+    begun: float = 0.0
 
     @classmethod
     def from_json(cls, text: str) -> "JobProgress":
@@ -82,7 +88,8 @@ class JobRecord:
         seq: place in the order of acceptance; a smaller one runs earlier.
         attempt: the id of the attempt that counts; what a stale worker says is dropped by it.
         files: names below the job's output folder, once complete.
-        preview: there is something to look at before the end.
+        preview: how often there was something new to look at before the end.
+        kept: there may be results in the storage that a new attempt can go on from.
         last_event: the id of the event that told the end.
         webhook_state: delivered, again (it failed so far) or failed; empty before the first try.
     """
@@ -110,7 +117,8 @@ class JobRecord:
     error: str = ""
     error_kind: str = ""
     cancel: bool = False
-    preview: bool = False
+    preview: int = 0
+    kept: bool = False
     last_event: str = ""
     webhook_url: str = ""
     webhook_state: str = ""
@@ -145,7 +153,8 @@ class JobRecord:
             error=values.get("error", ""),
             error_kind=values.get("error_kind", ""),
             cancel="cancel" in values,
-            preview="preview" in values,
+            preview=int(values.get("preview", 0)),
+            kept="kept" in values,
             last_event=values.get("last_event", ""),
             webhook_url=values.get("webhook", ""),
             webhook_state=values.get("webhook_state", ""),

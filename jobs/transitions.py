@@ -13,7 +13,7 @@ from jobs.records import JobProgress, JobRecord, JobStatus
 PREFIX = "maquette:"
 BOUNDS = ("0.1", "0.3", "1", "3", "10", "30", "100", "300", "1000", "3000")  # of the histograms' buckets, seconds
 _SCRIPTS = (
-    *("claim", "renew", "finish", "release", "expire", "cancel", "preview", "forget"),
+    *("claim", "renew", "finish", "release", "expire", "cancel", "preview", "keep", "forget"),
     *("webhook_next", "webhook_tried"),
 )
 _FOLDER = Path(__file__).parent / "lua"
@@ -112,6 +112,10 @@ class Transitions:
     def preview(self, job_id: str) -> bool:
         """Says that a preview lies in the storage; False when the job has no use for one any more."""
         return bool(self._run("preview", job_id))
+
+    def keep(self, job_id: str, attempt: str) -> bool:
+        """Notes that something is to be kept for a next attempt; False when this attempt has no say any more."""
+        return bool(self._run("keep", job_id, attempt))
 
     def next_webhook(self, lease_s: float) -> str:
         """The id of an ended job whose webhook is due, ours for so long; empty when none is."""

@@ -12,7 +12,14 @@ from pipelines.weights.sources import Sources
 
 
 class Params(BaseModel):
-    """Base of a pipeline's parameters: frozen, every field with default, bounds and description."""
+    """Base of a pipeline's parameters: frozen, every field with default, bounds and description.
+
+    Attributes:
+        stages: what a client may ask for one at a time, in a field called `stage`; empty when it is all or nothing. The
+            first publishes `storage.keys.STRUCTURE`, and the last is content with that file instead of pictures.
+    """
+
+    stages: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -72,6 +79,37 @@ class Progress:
         self._show(path)
 
 
+class Kept:
+    """Results that outlive the process: what one attempt at a job has kept, the next ones find, and nobody else.
+
+    They go with the job's end. A full disk may lose one, and a power cut may cut one short: a pipeline that cannot read
+    what it finds makes it again.
+
+    Args:
+        found: name → file, of what earlier attempts have kept.
+        hand_over: receives each file to be kept.
+    """
+
+    def __init__(
+        self, found: Mapping[str, Path] | None = None, hand_over: Callable[[Path], None] = lambda path: None
+    ) -> None:
+        self._found = dict(found or {})
+        self._hand_over = hand_over
+
+    def get(self, name: str) -> Path | None:
+        """The file that an earlier attempt has kept under this name, to be read only."""
+        return self._found.get(name)
+
+    def keep(self, path: Path) -> None:
+        """Keeps a finished file, by its name without the folder, from now on: should the process die, the next attempt
+        finds it. A file kept before under the same name is replaced. The file itself may not change any more."""
+        self._hand_over(path)
+
+    def discard(self, name: str) -> None:
+        """Forgets, for this attempt, what cannot be used; `keep` replaces it for those to come."""
+        self._found.pop(name, None)
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run tells about itself beside its files; all of it goes into `manifest.json`.
@@ -119,14 +157,20 @@ class Pipeline(ABC):
     def setup(self) -> None:
         """Loads weights and warms kernels, so that the first job does not pay for it."""
 
+    def plan(self, params: Any) -> Mapping[str, float]:
+        """The part of PLAN that a run with these parameters takes: all of it, unless they ask for less."""
+        return self.PLAN
+
     @abstractmethod
-    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress) -> Result:
+    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress, kept: Kept) -> Result:
         """Writes the named files of one asset below `out` and returns what is to be said about them.
 
         Args:
-            images: checked picture files, the main one first.
+            images: checked picture files, the main one first; for the last of several stages alone, the structure that
+                an earlier job published, its bytes unchecked.
             params: the pipeline's own Params class.
             out: an empty folder that belongs to this run alone.
+            kept: what earlier attempts at this job have finished, and where to put what a later one shall not do again.
         Raises:
             InputError: this picture or parameter cannot give an asset.
             DeviceError: the device failed; the same job may work in a fresh process.

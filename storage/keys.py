@@ -1,10 +1,12 @@
 """The one place that spells out keys: `inputs/<job>/…`, `outputs/<client>/<job>/<file>`, and beside those
-`extras/<client>/<job>/<file>` for what was made of a job outside its one publication: previews, conversions."""
+`extras/<client>/<job>/<file>` for what was made of a job outside its one publication: previews, conversions, and in
+`kept/` the results that its next attempt can go on from."""
 
 from storage.errors import BadKey
 
 MANIFEST = "manifest.json"
 PREVIEW = "preview.glb"
+STRUCTURE = "stage1_output/latent.npz"
 _LONGEST_PART = 255  # bytes; what file systems take
 _LONGEST_KEY = 1024
 
@@ -31,6 +33,14 @@ def extras_folder(client: str, job_id: str) -> str:
 
 def extras_key(client: str, job_id: str, filename: str) -> str:
     return f"{extras_folder(client, job_id)}/{filename}"
+
+
+def kept_folder(client: str, job_id: str) -> str:
+    return f"{extras_folder(client, job_id)}/kept"
+
+
+def kept_key(client: str, job_id: str, name: str) -> str:
+    return f"{kept_folder(client, job_id)}/{name}"
 
 
 def checked(key: str) -> str:

@@ -55,7 +55,7 @@ def storage(settings: Settings) -> Storage:
 @pytest.fixture
 def worker(redis: Any) -> WorkerInfo:
     """A worker the fleet believes in; it never takes a job."""
-    info = WorkerInfo("w1", "host", 1, "cpu", "cpu", "ready", ["relief", "probe"], memory_free_mb=2048)
+    info = WorkerInfo("w1", "host", 1, "cpu", "cpu", "ready", ["relief", "probe", "staged"], memory_free_mb=2048)
     Fleet(redis).publish(info, 600)
     return info
 

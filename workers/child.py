@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pipelines
 from configs import logs
-from pipelines.base import Machine, Pipeline, Progress, Step
+from pipelines.base import Kept, Machine, Pipeline, Progress, Step
 from pipelines.errors import PipelineError
 from pipelines.manifest import write_manifest
 from storage.errors import is_full
 from workers import machines
-from workers.messages import Advanced, Done, Failed, Previewed, Ready, Run, Stop, Stopped, receive, send
+from workers.messages import Advanced, Done, Failed, Previewed, Ready, Run, Saved, Stop, Stopped, receive, send
 from workers.processes import die_with_parent
 
 log = logging.getLogger(__name__)
@@ -93,9 +93,10 @@ class DeviceProcess:
         started = time.time()
         pipeline = self._pipeline(job.pipeline)
         params = pipelines.params_class(job.pipeline)(**job.params)
-        progress = Progress(self._report, pipeline.PLAN, self._show)
+        progress = Progress(self._report, pipeline.plan(params), self._show)
+        kept = Kept({name: Path(path) for name, path in job.kept.items()}, self._save)
         out = Path(job.out)
-        result = pipeline.run([Path(image) for image in job.images], params, out, progress)
+        result = pipeline.run([Path(image) for image in job.images], params, out, progress, kept)
         about = {**job.about, "pipeline": job.pipeline, "device": self._machine.device, "started_at": started}
         write_manifest(out, params.model_dump(mode="json"), result, about)
         return Done(list(self._loaded), result.warnings, result.timings)
@@ -110,6 +111,9 @@ class DeviceProcess:
 
     def _show(self, path: Path) -> None:
         send(self._pipe, Previewed(str(path)))
+
+    def _save(self, path: Path) -> None:
+        send(self._pipe, Saved(str(path)))
 
 
 def _is_device_failure(error: Exception) -> bool:

@@ -16,6 +16,7 @@ class Run:
         out: an empty folder for its files.
         about: copied into the manifest.
         request_id: of the submit, for the log.
+        kept: name → file, of what earlier attempts have kept.
     """
 
     job_id: str
@@ -25,6 +26,7 @@ class Run:
     out: str
     about: dict[str, Any]
     request_id: str = ""
+    kept: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,13 @@ class Previewed:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """A file among the running job's that another attempt shall find."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class Done:
     """All files lie in `out`, the manifest among them. `timings`: stage → seconds."""
 
@@ -82,8 +91,8 @@ class Stopped:
     """The job ended because of Stop; the process is ready for the next one."""
 
 
-Message = Run | Stop | Ready | Advanced | Previewed | Done | Failed | Stopped
-_TYPES = {cls.__name__: cls for cls in (Run, Stop, Ready, Advanced, Previewed, Done, Failed, Stopped)}
+Message = Run | Stop | Ready | Advanced | Previewed | Saved | Done | Failed | Stopped
+_TYPES = {cls.__name__: cls for cls in (Run, Stop, Ready, Advanced, Previewed, Saved, Done, Failed, Stopped)}
 
 
 def send(pipe: Connection, message: Message) -> None:

@@ -1,5 +1,6 @@
 """Owns the device process: starts it, hands it one job at a time, and replaces it when it dies or will not stop."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ from multiprocessing.connection import Connection
 
 from pipelines.base import Machine
 from workers import machines
-from workers.messages import Advanced, Done, Failed, Message, Previewed, Ready, Run, Stop, Stopped, receive, send
+from workers.messages import Advanced, Done, Failed, Message, Previewed, Ready, Run, Saved, Stop, Stopped, receive, send
 from workers.processes import environment, how_it_ended
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Died:
 
 
 Outcome = Done | Failed | Interrupted | Died
-News = Advanced | Previewed
+News = Advanced | Previewed | Saved
 Watch = Callable[[News | None], str | None]
 
 
@@ -135,10 +136,10 @@ class Supervisor:
                     news = message
                 elif isinstance(message, Done | Failed):
                     return self._ended(message)
-            elif not self.pid:
+            elif not self.pid and not self._pipe.poll():  # what it said just before it died counts
                 return self._died()
             if reason := watch(news):
-                self._interrupt()
+                self._interrupt(watch)
                 return Interrupted(reason)
 
     def _ended(self, message: Done | Failed) -> Done | Failed:
@@ -156,15 +157,19 @@ class Supervisor:
         self._discard()
         return Died(f"the device process {how_it_ended(process.returncode if process else None)}")
 
-    def _interrupt(self) -> None:
-        """Asks the process to stop at the next step, which keeps its models; kills it when it does not."""
+    def _interrupt(self, watch: Watch) -> None:
+        """Asks the process to stop at the next step, which keeps its models; kills it when it does not. What it has
+        finished by then is still kept."""
         assert self._pipe is not None
         deadline = time.monotonic() + _STOP_GRACE_S
         try:
-            send(self._pipe, Stop())
+            with contextlib.suppress(OSError):  # it has gone, and may have said something before
+                send(self._pipe, Stop())
             while self._pipe.poll(max(deadline - time.monotonic(), 0)):
                 message = receive(self._pipe)
                 self._note(message)
+                if isinstance(message, Saved):
+                    watch(message)
                 if isinstance(message, Stopped | Done | Failed):
                     return
         except (EOFError, OSError):

@@ -1,5 +1,6 @@
 """`run(job_id)`: the one function RQ calls. It takes a job from claim to its end, or gives it back."""
 
+import contextlib
 import json
 import logging
 import shutil
@@ -16,7 +17,7 @@ from jobs.records import JobProgress, JobRecord, JobStatus
 from jobs.transitions import Transitions
 from storage import Storage, keys
 from storage.errors import ObjectNotFound, StorageError, StorageFull
-from workers.messages import Done, Failed, Previewed, Run
+from workers.messages import Done, Failed, Previewed, Run, Saved
 from workers.supervisor import Died, Interrupted, News, Outcome, Supervisor
 
 log = logging.getLogger(__name__)
@@ -117,7 +118,18 @@ class JobRunner:
     def _message(self, record: JobRecord, scratch: Path, out: Path) -> Run:
         images = [str(self._storage.fetch(key, scratch)) for key in record.inputs]
         about = {"request_id": record.id, "attempt": record.attempts, "requested_warnings": record.warnings}
-        return Run(record.id, record.pipeline, record.params, images, str(out), about, record.submitted_by)
+        kept = self._kept(record, scratch)
+        return Run(record.id, record.pipeline, record.params, images, str(out), about, record.submitted_by, kept)
+
+    def _kept(self, record: JobRecord, scratch: Path) -> dict[str, str]:
+        """What earlier attempts have kept: name → file."""
+        if not record.kept:
+            return {}
+        kept = {}
+        for name in self._storage.names(keys.kept_folder(record.client, record.id)):
+            with contextlib.suppress(ObjectNotFound):  # then the job has just ended another way
+                kept[name] = str(self._storage.fetch(keys.kept_key(record.client, record.id, name), scratch))
+        return kept
 
     def _conclude(self, record: JobRecord, outcome: Outcome, out: Path) -> None:
         if isinstance(outcome, Done):
@@ -181,9 +193,12 @@ class JobRunner:
         self._clean_up(record, word)
 
     def _clean_up(self, record: JobRecord, word: str) -> None:
-        """Removes what an attempt may have published of a job that did not end well."""
+        """Removes what attempts have kept of a job that has ended, and what one may have published of one that did not
+        end well."""
         if word in (JobStatus.CANCELLED, JobStatus.ERROR, "gone"):
             self._storage.delete(keys.output_folder(record.client, record.id))
+        if word not in (JobStatus.QUEUED, "lost") and self._storage.names(keys.kept_folder(record.client, record.id)):
+            self._storage.delete(keys.kept_folder(record.client, record.id))
 
     def show(self, record: JobRecord, preview: Path) -> None:
         """Puts a rough shape where the client can see it. A job does not fail for want of one."""
@@ -193,6 +208,15 @@ class JobRunner:
             log.warning("job %s: no preview: %s", record.id, error)
         else:
             self._transitions.preview(record.id)
+
+    def keep(self, record: JobRecord, result: Path) -> None:
+        """Puts a result where the next attempt finds it. A job does not fail for want of one."""
+        try:
+            data = result.read_bytes()
+            if self._transitions.keep(record.id, record.attempt):  # first, so that whoever ends the job knows of it
+                self._storage.put(keys.kept_key(record.client, record.id, result.name), data)
+        except (StorageError, OSError) as error:
+            log.warning("job %s: %s is not kept: %s", record.id, result.name, error)
 
     def verdict(self, record: JobRecord, progress: JobProgress | None, started: float) -> str | None:
         """Renews the lease, and the reason to stop the job, if there is one."""
@@ -213,15 +237,20 @@ class Watcher:
         self._record = record
         self._started = time.monotonic()
         self._asked = self._started
+        self._begun: float | None = None
         self._news: JobProgress | None = None
 
     def __call__(self, news: News | None) -> str | None:
         if isinstance(news, Previewed):
             self._runner.show(self._record, Path(news.path))
             return None
+        if isinstance(news, Saved):
+            self._runner.keep(self._record, Path(news.path))
+            return None
         if news is not None:
             first = self._news is None or self._news.stage != news.stage
-            self._news = JobProgress(news.stage, news.step, news.of, news.fraction)
+            self._begun = news.fraction if self._begun is None else self._begun
+            self._news = JobProgress(news.stage, news.step, news.of, news.fraction, self._begun)
         else:
             first = False
         if not first and time.monotonic() - self._asked < _RENEW_EVERY_S:

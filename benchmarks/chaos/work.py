@@ -13,7 +13,7 @@ from PIL import Image
 from pydantic import Field
 
 from pipelines import Entry
-from pipelines.base import Params, Pipeline, Progress, Result
+from pipelines.base import Kept, Params, Pipeline, Progress, Result
 from pipelines.errors import InputError
 
 NAME = "chaos_work"
@@ -45,7 +45,7 @@ class WorkPipeline(Pipeline):
     def setup(self) -> None:
         """Nothing to load."""
 
-    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress) -> Result:
+    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress, kept: Kept) -> Result:
         started = time.time()
         progress("write", 0, params.steps)
         with Image.open(images[0]) as image:

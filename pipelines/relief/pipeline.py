@@ -14,7 +14,7 @@ from geometry.cameras import FIVE_VIEWS
 from geometry.export import EXPORTERS
 from geometry.mesh import Floats
 from geometry.render import flat_views, thumbnail, turntable
-from pipelines.base import Pipeline, Progress, Result
+from pipelines.base import Kept, Pipeline, Progress, Result
 from pipelines.foreground import Cutout, cut_out, read_picture
 from pipelines.relief import files
 from pipelines.relief.asset import (
@@ -70,7 +70,7 @@ class ReliefPipeline(Pipeline):
         cutouts = {view: cut_out(read_picture(path)) for view, path in named.items()}
         return _preview(_sculpture(cutouts, fit_all(cutouts, PREVIEW_CANVAS, MARGIN), params))
 
-    def run(self, images: Sequence[Path], params: ReliefParams, out: Path, progress: Progress) -> Result:
+    def run(self, images: Sequence[Path], params: ReliefParams, out: Path, progress: Progress, kept: Kept) -> Result:
         clock = _Clock(progress)
         named, warnings = assign(images, params)
         with clock("foreground"):

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from pipelines import Entry
-from pipelines.base import Params, Pipeline, Progress, Result
+from pipelines.base import Kept, Params, Pipeline, Progress, Result
 
 PIPELINES = {
     "gaussians": Entry(f"{__name__}:GaussianParams", f"{__name__}:GaussianPipeline", "cpu"),
@@ -33,7 +33,7 @@ class GaussianPipeline(Pipeline):
     def setup(self) -> None:
         """Nothing to load."""
 
-    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress) -> Result:
+    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress, kept: Kept) -> Result:
         (out / "gaussians.ply").write_bytes(ball(params.count))
         progress("write", 1, 1)
         return Result(facts={"learned": False})

@@ -18,7 +18,7 @@ from jobs.reaper import Reaper
 from jobs.records import JobRequest, JobStatus
 from jobs.server import connect
 from jobs.transitions import Transitions
-from storage import Storage
+from storage import Storage, keys
 
 
 @pytest.fixture
@@ -258,3 +258,31 @@ def test_files_of_a_job_that_ended_without_any_are_swept(
     transitions.complete(complete, "b", ["manifest.json"], [])
     reaper.sweep()
     assert {name for name, _ in storage.folders("outputs/c")} == {complete, running}
+
+
+@pytest.mark.parametrize("end", ["complete", "error", "cancelled", "by its last attempt"])
+def test_what_attempts_had_kept_goes_when_their_worker_died_at_the_end(
+    reaper: Reaper, queue: JobQueue, transitions: Transitions, storage: Storage, settings: Settings, end: str
+) -> None:
+    job, running = submit(queue), submit(queue)
+    for one in (job, running):
+        transitions.claim(one, "a", "w1", 60)
+        transitions.keep(one, "a")
+        storage.put(keys.kept_key("c", one, "latent.npz"), b"x")
+    storage.put(keys.extras_key("c", job, "converted/output.glb/plain.stl"), b"x")
+    if end == "complete":
+        transitions.complete(job, "a", [], [])
+    elif end == "error":
+        transitions.fail(job, "a", "internal", "a bug")
+    elif end == "cancelled":
+        transitions.cancel(job)
+        transitions.release(job, "a", counted=False, max_attempts=3)
+    else:
+        reaper._settings = settings.model_copy(update={"max_attempts": 1})
+        reaper._taken(job, "w1")
+        assert storage.names(keys.kept_folder("c", job)) == [], "at once"
+    reaper.sweep()
+    assert storage.names(keys.kept_folder("c", job)) == []
+    assert storage.names(keys.kept_folder("c", running)) == ["latent.npz"]
+    if end == "complete":
+        assert storage.names(keys.extras_folder("c", job)) == ["converted/output.glb/plain.stl"]

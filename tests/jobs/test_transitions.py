@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs.queue import Input, JobQueue
-from jobs.records import JobProgress, JobRequest, JobStatus
+from jobs.records import JobProgress, JobRecord, JobRequest, JobStatus
 from jobs.transitions import PREFIX, Transitions
 
 
@@ -54,6 +54,7 @@ def test_a_stale_attempt_changes_nothing(job: str, transitions: Transitions, que
     assert transitions.complete(job, "old", ["stolen.glb"], []) == "lost"
     assert transitions.fail(job, "old", "crashed", "late") == "lost"
     assert transitions.release(job, "old", counted=True, max_attempts=3) == "lost"
+    assert not transitions.keep(job, "old") and not queue.get(job).kept
     record = queue.get(job)
     assert record.attempt == "new" and record.status is JobStatus.PROCESSING and record.progress == JobProgress()
     assert transitions.complete(job, "new", ["output.glb"], []) == "complete"
@@ -134,3 +135,24 @@ def test_one_dead_worker_does_not_cost_the_living_their_jobs(job: str, transitio
     transitions.claim(job, "a", "w1", 0.01)
     time.sleep(0.05)  # Redis was away: the lease lapsed, but w1 lives
     assert transitions.expire(job, 3, "crashed", "gone", dead_worker="w2") == "alive"
+
+
+def test_what_is_kept_is_known_to_the_next_attempt(job: str, transitions: Transitions, queue: JobQueue) -> None:
+    assert not transitions.keep(job, "a"), "it has not begun"
+    transitions.claim(job, "a", "w1", 60)
+    assert transitions.keep(job, "a")
+    transitions.release(job, "a", counted=True, max_attempts=3)
+    again = transitions.claim(job, "b", "w2", 60)
+    assert isinstance(again, JobRecord) and again.kept
+    transitions.cancel(job)
+    assert not transitions.keep(job, "b"), "it ends at its next step"
+
+
+def test_what_is_left_to_do_is_estimated_from_where_the_attempt_began(
+    job: str, transitions: Transitions, queue: JobQueue, redis: Any
+) -> None:
+    transitions.claim(job, "a", "w1", 60)
+    redis.hincrbyfloat(f"{PREFIX}job:{job}", "claimed_at", -10)
+    for begun, seconds in ((0.0, 2.5), (0.6, 10.0)):  # 0.8 done in ten seconds, or 0.2
+        transitions.renew(job, "a", 60, JobProgress("late", 1, 1, 0.8, begun))
+        assert queue.look(job).eta_s == pytest.approx(seconds, rel=0.1)

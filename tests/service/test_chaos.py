@@ -25,7 +25,7 @@ from jobs.queue import Input, JobQueue
 from jobs.records import JobRequest
 from jobs.transitions import Transitions
 from maquette_client.service import ROOT
-from pipelines.base import Machine, Result
+from pipelines.base import Kept, Machine, Progress, Result
 from pipelines.manifest import write_manifest
 from storage import Storage
 from web.resources.jobs import describe
@@ -360,9 +360,8 @@ def test_the_work_writes_what_the_checker_expects(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(image)
     out = tmp_path / "out"
     out.mkdir()
-    WorkPipeline(Machine("cpu")).run(
-        [tmp_path / "picture.png"], WorkParams(seed=4, kilobytes=3, steps=7), out, lambda *_: None
-    )
+    params, progress = WorkParams(seed=4, kilobytes=3, steps=7), Progress(lambda step: None, WorkPipeline.PLAN)
+    WorkPipeline(Machine("cpu")).run([tmp_path / "picture.png"], params, out, progress, Kept())
     assert {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()} == (
         expected(pixels, 4, 3)
     )

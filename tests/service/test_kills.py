@@ -16,6 +16,7 @@ import pytest
 from jobs.server import connect
 from maquette_client import Job, MaquetteClient, MaquetteError
 from maquette_client.service import ROOT, LocalService
+from storage.keys import STRUCTURE
 from tests.conftest import PLUGIN
 from tests.waiting import until
 
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.service
 
 SETTINGS = {
     "MAQUETTE_PLUGINS": PLUGIN,
-    "MAQUETTE_PIPELINES": "probe",
+    "MAQUETTE_PIPELINES": "probe,staged",
     "MAQUETTE_DEVICES": "cpu",
     "MAQUETTE_LEASE_S": "3",
     "MAQUETTE_STOP_GRACE_S": "0.5",
@@ -50,10 +51,10 @@ def picture(tmp_path_factory: pytest.TempPathFactory, png: bytes) -> Path:
     return path
 
 
-def running(client: MaquetteClient, picture: Path, **params: Any) -> Job:
-    """A job that a worker has begun."""
-    job = client.submit(picture, pipeline="probe", **params)
-    until(lambda: client.job(job.id).stage == "work")
+def running(client: MaquetteClient, picture: Path, pipeline: str = "probe", stage: str = "work", **params: Any) -> Job:
+    """A job that has come to a stage of its run."""
+    job = client.submit(picture, pipeline=pipeline, **params)
+    until(lambda: client.job(job.id).stage == stage)
     return job
 
 
@@ -96,6 +97,22 @@ def test_a_killed_process_loses_no_job(service: LocalService, client: MaquetteCl
     entered = [json.loads(client.read(client.job(job.id), "manifest.json"))["entered_at"] for job in jobs]
     assert entered == sorted(entered), "first come, first served, also after a crash"
     until(lambda: client.ready())
+
+
+@pytest.mark.parametrize("part", ["workers.child", "workers.worker"])
+def test_a_stage_that_was_done_is_not_done_again(
+    service: LocalService, client: MaquetteClient, picture: Path, part: str
+) -> None:
+    job = running(client, picture, "staged", "surface", seconds=2, steps=20)
+    (kept,) = service.data_dir.glob(f"extras/*/{job.id}/kept/*")
+    token = kept.read_text()
+    for pid in service.pids(part):
+        os.kill(pid, signal.SIGKILL)
+    found = ended(client, job)
+    assert found.status == "complete" and found.told["attempts"] == 2
+    assert client.read(found, "result.txt").decode() == f"{token}, first stage run 0 times in this process\n"
+    assert client.read(found, STRUCTURE).decode() == token
+    until(lambda: not kept.parent.exists(), 2)  # the worker removes it when the client knows the end already
 
 
 def test_a_killed_web_worker_is_replaced_and_answers_again(service: LocalService, client: MaquetteClient) -> None:

@@ -22,10 +22,10 @@ import workers.supervisor
 from jobs.server import connect
 from jobs.transitions import PREFIX, Transitions
 from pipelines import Entry
-from pipelines.base import Params, Pipeline, Progress, Result
+from pipelines.base import Kept, Params, Pipeline, Progress, Result
 from storage import Storage
 from storage.local import LocalStorage
-from workers.messages import Done, Message, Run
+from workers.messages import Done, Message, Run, Saved
 
 PIPELINES = {
     name: Entry(f"{__name__}:CrashingParams", f"{__name__}:CrashingPipeline", "device")
@@ -151,8 +151,8 @@ class Way:
             return carry_out(process, job)
 
         def sending(pipe: Any, message: Message) -> None:
-            if isinstance(message, Done):
-                self.step("send Done")
+            if isinstance(message, Done | Saved):
+                self.step(f"send {type(message).__name__}")
             send(pipe, message)
 
         main.DeviceProcess._carry_out, main.send = carrying_out, sending
@@ -173,19 +173,24 @@ class Way:
 
 
 class CrashingPipeline(Pipeline):
-    """Two files, and a moment between them."""
+    """Two files, and a moment between them; the first is kept."""
 
     PLAN: ClassVar[dict[str, float]] = {"work": 1.0}
 
     def setup(self) -> None:
         """Nothing to load."""
 
-    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress) -> Result:
+    def run(self, images: Sequence[Path], params: Any, out: Path, progress: Progress, kept: Kept) -> Result:
         order = connect(params.redis).incr("entered")
         progress("work", 0, 2)
         for number, name in enumerate(("first", "second"), 1):
             WAY.step(f"write the {name} file")
-            (out / f"{name}.txt").write_text(f"{params.seed} {images[0].read_bytes()!r}\n" * 1000)
+            text = f"{params.seed} {images[0].read_bytes()!r}\n" * 1000
+            found = kept.get(f"{name}.txt")
+            assert found is None or found.read_text() == text, "whole, or not there"
+            (out / f"{name}.txt").write_text(text)
+            if name == "first" and not found:
+                kept.keep(out / "first.txt")
             progress("work", number, 2)
         return Result(facts={"entered": order})
 

@@ -46,6 +46,9 @@ PROCESSING = (
     "storage.fetch",
     "send Run",
     "renew",
+    "keep",
+    "read the answer to keep",
+    "storage.put",
     "renew once more",
     "storage.publish",
     "sync the files",
@@ -54,11 +57,12 @@ PROCESSING = (
     "storage.names",
     "finish",
 )
-ENDED = ("read the answer to finish", "remove the scratch folder", "ask RQ for more")
+ENDED = ("read the answer to finish", "storage.delete", "remove the scratch folder", "ask RQ for more")
 WORKER = BEFORE_THE_CLAIM + PROCESSING + ENDED
 CHILD = (
     "load the pipeline",
     "write the first file",
+    "send Saved",
     "write the second file",
     "write the manifest",
     "write the manifest's second half",
@@ -89,6 +93,7 @@ class Room:
         self.jobs: dict[str, str] = {}  # name → id
         self.seen: dict[str, Seen] = {}
         self.left: list[str] = []
+        self.kept: list[str] = []  # results of attempts, once every job has ended
         self.whole: set[tuple[int, int]] = set()
         self.deaths = 0
 
@@ -184,7 +189,8 @@ class Room:
         left = [*self.redis.scan_iter(PREFIX + "client:*"), *self.redis.scan_iter(PREFIX + "job:*"), *rq.job_ids]
         left += [name for name in ("processing", "ended", "waiting:cpu") if self.redis.exists(PREFIX + name)]
         left += [*self.redis.scan_iter("rq:job:*"), *self.raw.lrange(rq.intermediate_queue_key, 0, -1)]
-        return left + [name for kind in ("inputs", "outputs", "scratch") for name, _ in self.storage.folders(kind)]
+        kinds = ("inputs", "outputs", "extras", "scratch")
+        return left + [name for kind in kinds for name, _ in self.storage.folders(kind)]
 
 
 def cast(deed: str) -> dict[str, dict[str, str]]:
@@ -217,6 +223,7 @@ def play(deed: str, folder: Path) -> Room:
         room.sweep()
         for name in room.jobs:
             room.seen[name] = room.look(name)
+        room.kept = [path.as_posix() for path in folder.glob("extras/*/*/kept/*")]
         room.left = room.leave_nothing()
     return room
 
@@ -304,6 +311,11 @@ def test_first_come_first_served_whoever_dies(rooms: dict[str, Future[Room]], de
     assert entered == sorted(entered) and len(entered) == len(set(entered))
     dying = [wishes["die_at"] for wishes in cast(deed).values() if wishes.get("die_at", "") not in ("", *CHILD)]
     assert room.deaths == len(dying), "each worker died once, and no other"
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_nothing_is_kept_of_a_job_that_has_ended(rooms: dict[str, Future[Room]], deed: str) -> None:
+    assert rooms[deed].result().kept == []
 
 
 @pytest.mark.parametrize("deed", DEEDS)

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,22 @@ import pytest
 from pipelines.base import Machine
 from pipelines.weights.sources import Sources
 from tests.conftest import PLUGIN
-from workers.messages import Advanced, Done, Failed, Run
+from workers.messages import Advanced, Done, Failed, Run, Saved
 from workers.supervisor import Died, Interrupted, Supervisor
 
 
 @pytest.fixture
 def supervisor() -> Iterator[Supervisor]:
     found = Supervisor(Machine("cpu"), ["probe"], [PLUGIN])
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def staged() -> Iterator[Supervisor]:
+    """A supervisor whose process has begun."""
+    found = Supervisor("cpu", ["staged"], [PLUGIN])
+    found.ensure()
     yield found
     found.kill()
 
@@ -132,3 +142,46 @@ def test_a_process_that_dies_while_idle_is_replaced(supervisor: Supervisor, tmp_
     time.sleep(0.1)
     supervisor.ensure()
     assert isinstance(supervisor.run(job(tmp_path / "b"), go_on), Done)
+
+
+class Unlucky:
+    """A pipe that is looked at last just before the process says its last words and dies."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor, self._pipe = supervisor, supervisor._pipe
+        self._looked = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipe, name)
+
+    def poll(self, timeout: float = 0.0) -> bool:
+        if timeout and not self._looked:
+            self._looked = True
+            assert self._supervisor._process is not None
+            self._supervisor._process.wait(30)
+            return False
+        return self._pipe.poll(timeout)  # type: ignore[union-attr]
+
+
+def test_what_a_process_says_just_before_it_dies_is_heard(staged: Supervisor, tmp_path: Path) -> None:
+    staged._pipe = Unlucky(staged)  # type: ignore[assignment]
+    seen: list[Any] = []
+    outcome = staged.run(replace(job(tmp_path / "out", deed="crash"), pipeline="staged"), seen.append)
+    assert isinstance(outcome, Died)
+    assert [Path(news.path).name for news in seen if isinstance(news, Saved)] == ["latent.npz"]
+
+
+def test_what_is_finished_while_the_job_is_being_stopped_is_kept(staged: Supervisor, tmp_path: Path) -> None:
+    while not staged.ready:
+        staged.ensure()
+        time.sleep(0.05)
+    staged._pipe = Unlucky(staged)  # type: ignore[assignment]
+    seen: list[Any] = []
+
+    def stop_at_once(news: Any) -> str:
+        seen.append(news)
+        return "shutdown"
+
+    outcome = staged.run(replace(job(tmp_path / "out", deed="crash"), pipeline="staged"), stop_at_once)
+    assert outcome == Interrupted("shutdown")
+    assert [type(news) for news in seen].count(Saved) == 1

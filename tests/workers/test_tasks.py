@@ -16,7 +16,7 @@ from jobs.queue import Input, JobQueue
 from jobs.records import JobRecord, JobRequest, JobStatus
 from jobs.transitions import Transitions
 from pipelines.base import Machine
-from storage import Storage
+from storage import Storage, keys
 from storage.errors import StorageFull
 from tests.conftest import PLUGIN
 from workers import tasks
@@ -28,7 +28,7 @@ Run = Callable[..., JobRecord]
 
 @pytest.fixture(scope="module")
 def supervisor() -> Iterator[Supervisor]:
-    found = Supervisor(Machine("cpu"), ["probe"], [PLUGIN])
+    found = Supervisor(Machine("cpu"), ["probe", "staged"], [PLUGIN])
     yield found
     found.kill()
 
@@ -57,7 +57,7 @@ def runner(
         supervisor,
         requeue=requeued.append,
         pass_on=requeued.append,
-        offered=["probe"],
+        offered=["probe", "staged"],
         stopping=lambda: False,
         beat=lambda: None,
     )
@@ -222,3 +222,120 @@ def test_a_plain_rq_worker_is_told_what_serves_this_queue(monkeypatch: pytest.Mo
     monkeypatch.setattr(tasks, "_runner", None)
     with pytest.raises(RuntimeError, match="ai_worker.py"):
         tasks.run("job")
+
+
+def steps_of(redis: Any, job: str) -> list[list[tuple[str, float]]]:
+    """Stage and fraction of each report of progress, by attempt."""
+    attempts: list[list[tuple[str, float]]] = []
+    for _, event in redis.xrange(f"maquette:events:{job}"):
+        told = json.loads(event["data"])
+        if event["event"] == "status" and told["status"] == "processing":
+            attempts.append([])
+        elif event["event"] == "progress":
+            attempts[-1].append((told["stage"], told["fraction"]))
+    return attempts
+
+
+def published(storage: Storage, job: str, name: str) -> str:
+    with storage.open(keys.output_key("c", job, name)).stream as stream:
+        return str(stream.read().decode())
+
+
+def kept(storage: Storage, job: str) -> list[str]:
+    return storage.names(keys.kept_folder("c", job))
+
+
+def test_a_process_that_dies_after_a_stage_does_not_cost_that_stage(
+    runner: JobRunner, submit: Any, queue: JobQueue, storage: Storage, redis: Any, tmp_path: Path
+) -> None:
+    job = submit("staged", deed=f"crash_once:{tmp_path}", seconds=0.3)
+    runner.run(job)
+    assert queue.get(job).status is JobStatus.QUEUED and kept(storage, job) == ["latent.npz"]
+    with storage.open(keys.kept_key("c", job, "latent.npz")).stream as stream:
+        token = stream.read().decode()
+    runner.run(job)
+    record = queue.get(job)
+    assert record.status is JobStatus.COMPLETE and record.attempts == 2
+    assert published(storage, job, "result.txt") == f"{token}, first stage run 0 times in this process\n"
+    assert published(storage, job, keys.STRUCTURE) == token
+    first, second = steps_of(redis, job)
+    assert {stage for stage, _ in first} <= {"structure"}
+    assert {stage for stage, _ in second} == {"surface"} and second[0][1] == 0.4, "it goes on where it was"
+    assert record.progress.begun == 0.4
+    assert storage.folders("extras/c") == [] or storage.names(f"extras/c/{job}") == [], "nothing outlives the job's end"
+
+
+def test_a_job_that_dies_three_times_leaves_nothing_kept(
+    runner: JobRunner, submit: Any, queue: JobQueue, storage: Storage
+) -> None:
+    job = submit("staged", deed="crash")
+    for left in (["latent.npz"], ["latent.npz"], []):
+        runner.run(job)
+        assert kept(storage, job) == left
+    assert queue.get(job).error_kind == "crashed"
+
+
+def test_a_job_given_back_by_a_worker_that_leaves_goes_on_at_another(
+    runner: JobRunner, submit: Any, queue: JobQueue, storage: Storage
+) -> None:
+    job = submit("staged", seconds=1.2, steps=60)
+    runner._stopping = lambda: bool(kept(storage, job))
+    runner.run(job)
+    assert queue.get(job).status is JobStatus.QUEUED and queue.get(job).attempts == 0
+    runner._stopping = lambda: False
+    runner.run(job)
+    assert queue.get(job).attempts == 1
+    assert json.loads(published(storage, job, "manifest.json"))["params"]["stage"] == "both"
+    assert queue.get(job).progress.begun == 0.4, "the second began with the second stage"
+    assert kept(storage, job) == []
+
+
+def test_what_was_kept_and_cannot_be_read_is_made_again(
+    runner: JobRunner, submit: Any, storage: Storage, tmp_path: Path
+) -> None:
+    job = submit("staged", deed=f"crash_once:{tmp_path}")
+    runner.run(job)
+    storage.put(keys.kept_key("c", job, "latent.npz"), b"tok")
+    runner.run(job)
+    assert "first stage run 1 times" in published(storage, job, "result.txt")
+
+
+def test_a_job_does_not_fail_because_nothing_can_be_kept(
+    runner: JobRunner, submit: Any, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise StorageFull(28, "the data folder is full")
+
+    job = submit("staged", deed=f"crash_once:{tmp_path}")
+    monkeypatch.setattr(storage, "put", full)
+    runner.run(job)
+    assert kept(storage, job) == []
+    runner.run(job)
+    assert "first stage run 1 times" in published(storage, job, "result.txt")
+
+
+def test_a_job_cancelled_between_two_attempts_leaves_nothing_kept(
+    runner: JobRunner, submit: Any, queue: JobQueue, storage: Storage
+) -> None:
+    job = submit("staged", deed="crash")
+    runner.run(job)
+    assert kept(storage, job)
+    assert queue.cancel(job, "c").record.status is JobStatus.CANCELLED
+    assert kept(storage, job) == []
+
+
+def test_a_job_cancelled_in_its_second_stage_leaves_nothing(
+    runner: JobRunner, submit: Any, queue: JobQueue, storage: Storage
+) -> None:
+    job = submit("staged", seconds=1.2, steps=60)
+    show = runner.keep
+
+    def keep_and_cancel(record: JobRecord, result: Path) -> None:
+        show(record, result)
+        assert kept(storage, job)
+        queue.cancel(job, "c")
+
+    runner.keep = keep_and_cancel  # type: ignore[method-assign]
+    runner.run(job)
+    assert queue.get(job).status is JobStatus.CANCELLED
+    assert kept(storage, job) == storage.names(keys.output_folder("c", job)) == []

@@ -17,7 +17,7 @@ import trimesh
 from PIL import Image, ImageDraw
 
 from geometry.inspect import inspect_glb
-from pipelines.base import Machine, Progress, Result, Step
+from pipelines.base import Kept, Machine, Progress, Result, Step
 from pipelines.errors import InputError
 from pipelines.relief.params import ReliefParams
 from pipelines.relief.pipeline import ReliefPipeline
@@ -51,7 +51,7 @@ def pipeline() -> ReliefPipeline:
 
 
 def run(pipeline: ReliefPipeline, images: list[Path], out: Path, **params: Any) -> Any:
-    return pipeline.run(images, ReliefParams(**params), out, Progress(lambda step: None, pipeline.PLAN))
+    return pipeline.run(images, ReliefParams(**params), out, Progress(lambda step: None, pipeline.PLAN), Kept())
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +293,7 @@ def test_progress_never_falls_and_ends_at_one(pipeline: ReliefPipeline, tmp_path
         if (tmp_path / "out/preview.glb").exists() and not preview_at:
             preview_at.append(step.fraction)
 
-    pipeline.run([picture], ReliefParams(texture_size=256), tmp_path / "out", Progress(report, pipeline.PLAN))
+    pipeline.run([picture], ReliefParams(texture_size=256), tmp_path / "out", Progress(report, pipeline.PLAN), Kept())
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions)
     assert np.isclose(fractions[-1], 1)
@@ -309,12 +309,12 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from pipelines.base import Machine, Progress
+from pipelines.base import Kept, Machine, Progress
 from pipelines.relief.params import ReliefParams
 from pipelines.relief.pipeline import ReliefPipeline
 pipe, out = ReliefPipeline(Machine("cpu")), Path(sys.argv[1])
 def go(name, images, **params):
-    pipe.run([Path(i) for i in images], ReliefParams(**params), out / name, Progress(lambda s: None, pipe.PLAN))
+    pipe.run([Path(i) for i in images], ReliefParams(**params), out / name, Progress(lambda s: None, pipe.PLAN), Kept())
 go("alpha", ["{EXAMPLES / "heron.png"}"])
 go("photo", ["{EXAMPLES / "apple.jpg"}"], texture_bake_mode="opt", seed=5)
 go("views", {views!r}, views=("front", "left"), texture_size=512)

@@ -13,7 +13,7 @@ import trimesh
 from PIL import Image
 
 from geometry.inspect import inspect_glb
-from pipelines.base import Machine, Progress
+from pipelines.base import Kept, Machine, Progress
 from pipelines.errors import InputError
 from pipelines.relief.params import ReliefParams, View
 from pipelines.relief.pipeline import ReliefPipeline
@@ -51,7 +51,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     def make(*names: View, swap_sides: bool = False) -> tuple[Path, trimesh.Trimesh]:
         pipeline, out = ReliefPipeline(Machine("cpu")), tmp_path_factory.mktemp("views")
         params = ReliefParams(views=names, swap_sides=swap_sides, texture_size=512, texture_bake_mode="fast")
-        pipeline.run([VIEWS / f"{name}.png" for name in names], params, out, Progress(lambda s: None, pipeline.PLAN))
+        pipeline.run(
+            [VIEWS / f"{name}.png" for name in names], params, out, Progress(lambda s: None, pipeline.PLAN), Kept()
+        )
         report = inspect_glb((out / "output.glb").read_bytes())
         assert report.sound, report.problems
         return out, trimesh.load(out / "stage2_output/output_mesh.ply", process=False)
@@ -124,7 +126,7 @@ def test_four_pictures_are_used(tmp_path: Path) -> None:
     pipeline = ReliefPipeline(Machine("cpu"))
     images = [VIEWS / "front.png", VIEWS / "back.png", VIEWS / "left.png", tmp_path / "right.png"]
     result = pipeline.run(
-        images, ReliefParams(texture_size=256), tmp_path / "out", Progress(lambda s: None, pipeline.PLAN)
+        images, ReliefParams(texture_size=256), tmp_path / "out", Progress(lambda s: None, pipeline.PLAN), Kept()
     )
     assert result.facts["views"] == ["front", "back", "left", "right"]
     assert result.warnings == []
@@ -136,7 +138,7 @@ def test_pictures_that_disagree_leave_one_clean_shape(tmp_path: Path) -> None:
     pipeline = ReliefPipeline(Machine("cpu"))
     images = [EXAMPLES / "apple.jpg"] * 4
     params = ReliefParams(texture_size=256, texture_bake_mode="fast")
-    pipeline.run(images, params, tmp_path, Progress(lambda s: None, pipeline.PLAN))
+    pipeline.run(images, params, tmp_path, Progress(lambda s: None, pipeline.PLAN), Kept())
     report = inspect_glb((tmp_path / "output.glb").read_bytes())
     assert report.sound, report.problems
     assert set(report.euler_numbers) == {2} and len(report.euler_numbers) <= 2
