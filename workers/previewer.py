@@ -93,6 +93,8 @@ class Previewer:
             count = len(record.inputs) if sided else 1  # else nobody knows which side the others show
             images = [self._storage.fetch(key, scratch) for key in record.inputs[:count]]
             glb = self.sculptor().preview(images, params)
+            if self._queue.get(record.id).preview:
+                return  # the job has shown its own meanwhile, which is nearer the truth
             self._storage.put(keys.extras_key(record.client, record.id, keys.PREVIEW), glb)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -19,6 +19,7 @@ from pipelines.base import Machine
 from storage import Storage, keys
 from storage.errors import StorageFull
 from tests.conftest import PLUGIN
+from web.resources.jobs import preview_url
 from workers import tasks
 from workers.supervisor import Supervisor
 from workers.tasks import JobRunner
@@ -339,3 +340,18 @@ def test_a_job_cancelled_in_its_second_stage_leaves_nothing(
     runner.run(job)
     assert queue.get(job).status is JobStatus.CANCELLED
     assert kept(storage, job) == storage.names(keys.output_folder("c", job)) == []
+
+
+def test_each_preview_is_told_and_has_an_address_of_its_own(
+    runner: JobRunner, submit: Any, queue: JobQueue, storage: Storage, redis: Any, tmp_path: Path
+) -> None:
+    job = submit()
+    addresses = set()
+    for number in (1, 2):
+        (tmp_path / "rough.glb").write_bytes(b"%d" % number)
+        runner.show(queue.get(job), tmp_path / "rough.glb")
+        addresses.add(preview_url(queue.get(job)))
+        with storage.open(keys.extras_key("c", job, keys.PREVIEW)).stream as stream:
+            assert stream.read() == b"%d" % number
+    told = [event["event"] for _, event in redis.xrange(f"maquette:events:{job}")]
+    assert told == ["preview", "preview"] and len(addresses) == 2

@@ -194,8 +194,8 @@ def urls(record: JobRecord) -> dict[str, Any]:
 
 
 def preview_url(record: JobRecord) -> str:
-    """Where a rough shape lies while the job waits and runs."""
-    return _output_url(record, keys.PREVIEW)
+    """Where a rough shape lies while the job waits and runs; each new one has an address of its own."""
+    return f"{_output_url(record, keys.PREVIEW)}?v={record.preview}"
 
 
 def _output_url(record: JobRecord, name: str) -> str:
