@@ -11,8 +11,8 @@ from geometry.rasterize import Fragments
 from geometry.render import Scene
 from geometry.simplify import simplify
 from geometry.unwrap import Unwrapped, two_sheets, unwrap_two_sheets
+from pipelines.files import NORMAL_QUALITY, jpeg
 from pipelines.foreground import Pixels
-from pipelines.relief.files import NORMAL_QUALITY, jpeg
 from pipelines.relief.shape import Solid
 
 BUDGET = {"standard": 20_000, "high": 30_000}

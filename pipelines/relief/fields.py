@@ -16,10 +16,10 @@ from geometry.render import Scene
 from geometry.simplify import simplify
 from geometry.unwrap import unwrap_six_axes
 from pipelines.errors import InputError
+from pipelines.files import jpeg
 from pipelines.foreground import Pixels
 from pipelines.relief.asset import ROUGHNESS, Asset, with_normal_map
 from pipelines.relief.colour import front_colours
-from pipelines.relief.files import jpeg
 from pipelines.relief.params import ReliefParams, View
 from pipelines.relief.shape import DEEPEST, MASK_GRID, coverage, halved
 from pipelines.relief.views import camera_of

@@ -1,9 +1,7 @@
 """The steps of the geometric engine in order: outline, solid, preview, asset, pictures of it."""
 
 import io
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,9 +12,10 @@ from geometry.cameras import FIVE_VIEWS
 from geometry.export import EXPORTERS
 from geometry.mesh import Floats
 from geometry.render import flat_views, thumbnail, turntable
+from pipelines import files
 from pipelines.base import Kept, Pipeline, Progress, Result
+from pipelines.clock import Clock
 from pipelines.foreground import Cutout, cut_out, read_picture
-from pipelines.relief import files
 from pipelines.relief.asset import (
     BUDGET,
     FEWEST_TRIANGLES,
@@ -71,7 +70,7 @@ class ReliefPipeline(Pipeline):
         return _preview(_sculpture(cutouts, fit_all(cutouts, PREVIEW_CANVAS, MARGIN), params))
 
     def run(self, images: Sequence[Path], params: ReliefParams, out: Path, progress: Progress, kept: Kept) -> Result:
-        clock = _Clock(progress)
+        clock = Clock(progress)
         named, warnings = assign(images, params)
         with clock("foreground"):
             cutouts = {view: cut_out(read_picture(path)) for view, path in named.items()}
@@ -104,22 +103,6 @@ def _disc() -> np.ndarray[Any, np.dtype[np.uint8]]:
     picture = np.full((64, 64, 4), 200, np.uint8)
     picture[..., 3] = 255 * (np.hypot(rows - 32, columns - 32) < 24)
     return picture
-
-
-class _Clock:
-    """Times the stages and reports their beginning and end."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.seconds: dict[str, float] = {}
-        self._progress = progress
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        self._progress(stage, 0, 1)
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = round(time.perf_counter() - start, 4)
-        self._progress(stage, 1, 1)
 
 
 def canvas_side(params: ReliefParams) -> int:
