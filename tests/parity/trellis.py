@@ -16,7 +16,6 @@ from networks.layers.sparse import PointwiseConv, SparseConv, pooled
 from networks.ops.voxels import Voxels
 from networks.samplers.flow_euler import Schedule, flow_euler, schedule
 from networks.samplers.guidance import guided_velocity
-from networks.trellis import build
 from networks.trellis.denoisers import LatentDenoiser, StructureDenoiser
 from networks.trellis.slat_decoder_mesh import SubdivideBlock
 from networks.trellis.slat_decoder_rf import SLatRadianceFieldDecoder
@@ -25,14 +24,9 @@ from networks.trellis.sparse_structure_flow import SparseStructureFlow, patchify
 from networks.trellis.sparse_structure_vae import pixel_shuffle_3d
 from pipelines.trellis.noise import Noise
 from pipelines.trellis.pictures import encoder_input, prepare
+from tests.parity import trellis_shapes as shapes
+from tests.parity.network import network
 from tests.parity.unit import CannotCompare, Check, Unit
-
-
-def network(unit: Unit) -> nn.Module:
-    """The unit's network, made from its configuration and filled with its weights."""
-    with torch.device("meta"):
-        made = build({"name": unit.config["class"], "args": unit.config["args"]})
-    return unit.filled(made)
 
 
 @contextmanager
@@ -244,4 +238,14 @@ UNITS = {
     "subdivide_block": subdivide_block,
     "dinov2_reg": dinov2,
     "pipeline_glue": pipeline_glue,
+    "slat_dec_gs": shapes.slat_dec_gs,
+    "slat_dec_mesh": shapes.slat_dec_mesh,
+    "gs_perturbation": shapes.gs_perturbation,
+    "feats2mesh_color": shapes.feats2mesh,
+    "feats2mesh_nocolor": shapes.feats2mesh,
+    "flexicubes_sphere": shapes.flexicubes,
+    "flexicubes_torus": shapes.flexicubes,
+    "flexicubes_noise": shapes.flexicubes,
+    "cameras_axes": shapes.cameras_axes,
+    "simplify": shapes.simplified,
 }
