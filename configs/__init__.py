@@ -1,1 +1,5 @@
-"""What the operator decides (`settings.py`) and the numbers of each network."""
+"""What the operator decides (`settings.py`) and the numbers of each network (`<family>/<network>.json`)."""
+
+from pathlib import Path
+
+NETWORKS = Path(__file__).resolve().parent

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from geometry.axes import to_glb
 from geometry.mesh import Floats, Ints, Mesh
 
 # For each side of a voxel: the way it faces, and its corners counter-clockwise as seen from there.
@@ -32,9 +33,5 @@ def blocks(coords: Ints, resolution: int) -> Mesh:
     points = np.concatenate(corners)
     first = np.arange(0, len(points), 4)[:, None]
     faces = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]], axis=1).reshape(-1, 3)
-    return Mesh(_upright(points), faces.astype(np.int32), normals=_upright(np.concatenate(normals)))
+    return Mesh(to_glb(points.astype(np.float32)), faces.astype(np.int32), normals=to_glb(np.concatenate(normals)))
 
-
-def _upright(vectors: Floats) -> Floats:
-    """+Z up to +Y up: (x, z, -y)."""
-    return np.stack([vectors[:, 0], vectors[:, 2], -vectors[:, 1]], axis=1).astype(np.float32)

@@ -56,6 +56,8 @@ class Checkpoint:
             self._stems: Mapping[str, str] = args["models"]
             self.structure_sampling = _sampling(args["sparse_structure_sampler"])
             self.latent_sampling = _sampling(args["slat_sampler"])
+            flow = self._read(self._file("sparse_structure_flow_model", ".json"))["args"]
+            self.structure_shape = (1, flow["in_channels"], *[flow["resolution"]] * 3)
             self.mean, self.std = (torch.tensor(args["slat_normalization"][name]) for name in ("mean", "std"))
         except (KeyError, TypeError, ValueError) as error:
             raise PipelineUnavailable(f"{REPOSITORY}/pipeline.json is not as expected: {error!r}") from error

@@ -28,7 +28,7 @@ def supervisor() -> Iterator[Supervisor]:
 @pytest.fixture
 def staged() -> Iterator[Supervisor]:
     """A supervisor whose process has begun."""
-    found = Supervisor("cpu", ["staged"], [PLUGIN])
+    found = Supervisor(Machine("cpu"), ["staged"], [PLUGIN])
     found.ensure()
     yield found
     found.kill()

@@ -1,0 +1,96 @@
+"""What is done when a device runs out of memory: the same again with nothing else there, then in smaller pieces.
+
+A worker does not die of it. What was lowered is told to the client.
+"""
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from pipelines.errors import OutOfMemory
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_SLICE = 2**17
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much may be on the device at a time.
+
+    Attributes:
+        one_batch: conditional and empty branch of the guidance in one pass.
+        rows: voxels of the finest grid that are decoded at a time; None: all.
+        extract_on_host: whether the surface is extracted beside the device.
+    """
+
+    one_batch: bool = False
+    rows: int | None = None
+    extract_on_host: bool = False
+
+
+SMALLEST = Effort(one_batch=False, rows=_SLICE, extract_on_host=True)
+
+
+def usual(device: str, low_vram: bool) -> Effort:
+    """What a device is asked to do at first. On a CPU one batch gains nothing."""
+    return Effort(one_batch=device != "cpu" and not low_vram, rows=_SLICE if low_vram else None)
+
+
+class Attempts:
+    """Runs stages until one way works.
+
+    Args:
+        effort: of the first two attempts.
+        empty: takes everything else off the device.
+
+    Attributes:
+        degraded: a sentence for every stage that had to be done with less.
+    """
+
+    def __init__(self, effort: Effort, empty: Callable[[], None]) -> None:
+        self._effort = effort
+        self._empty = empty
+        self.degraded: list[str] = []
+
+    def __call__(self, stage: str, work: Callable[[Effort], T]) -> T:
+        """The result of `work`.
+
+        Raises:
+            OutOfMemory: even with the least effort there was not enough.
+        """
+        for attempt, effort in enumerate((self._effort, self._effort, SMALLEST)):
+            try:
+                result = work(effort)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                log.warning("%s ran out of memory, attempt %d: %s", stage, attempt + 1, error)
+                said = str(error).splitlines()[0] if str(error) else type(error).__name__
+            else:
+                if effort is SMALLEST:
+                    self.degraded.append(
+                        f"{stage} ran out of the device's memory and was done in pieces of {_SLICE:,} voxels, "
+                        "the surface extracted beside the device"
+                    )
+                return result
+            # Here the failed attempt's frames, and the tensors in them, are gone.
+            self._empty()
+            gc.collect()
+        raise OutOfMemory(
+            f"{stage} does not fit into the device's memory ({said}); "
+            "free it for this service, or set MAQUETTE_LOW_VRAM=1 if it is not yet"
+        )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory, of a device or of the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # torch has no type of its own for the machine's memory.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
