@@ -6,12 +6,7 @@ from pathlib import Path
 from configs.hub import Hub
 from configs.settings import Settings
 from pipelines.base import Machine
-from pipelines.weights.sources import Sources
-
-
-def sources(settings: Settings, hub: Hub) -> Sources:
-    """Where weights are looked for."""
-    return Sources(settings.weights_dir, hub.caches, hub.torch_cache)
+from pipelines.weights.sources import Sources, sources
 
 
 def machine(device: str, settings: Settings, hub: Hub) -> Machine:

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.hub import Hub
+from configs.settings import Settings
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -17,3 +20,8 @@ class Sources:
     weights_dir: Path | None = None
     hub_caches: tuple[Path, ...] = ()
     torch_cache: Path | None = None
+
+
+def sources(settings: Settings, hub: Hub) -> Sources:
+    """What the operator and the hubs' own tools say."""
+    return Sources(settings.weights_dir, hub.caches, hub.torch_cache)

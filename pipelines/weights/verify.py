@@ -1,0 +1,45 @@
+"""Whether the weights on this machine are the published ones: every byte is read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.weights.catalog import File, family
+from pipelines.weights.download import Told, content_fault
+from pipelines.weights.local import find
+from pipelines.weights.sources import Sources
+
+OF_ANOTHER = "not in the catalogue: a checkpoint of another's; only its form was looked at"
+
+
+class Verdict(NamedTuple):
+    """What is to be said of one file; `fault` is empty when nothing is wrong, `path` None when there is no file."""
+
+    name: str
+    path: Path | None
+    fault: str = ""
+    note: str = ""
+
+
+def verify(name: str, sources: Sources, told: Told = lambda done, total: None) -> Iterator[Verdict]:
+    """One verdict for each file the family needs, as each has been read.
+
+    Args:
+        told: hears how far the reading of a file has come.
+    Raises:
+        UnknownFamily: the catalogue has no such family.
+    """
+    published = _published(name)
+    found = find(name, sources)
+    for file, path in found.files.items():
+        if entry := published.get(file):
+            fault = content_fault(path, entry, told=told)
+            yield Verdict(file, path, f"comes {fault}".replace("comes with", "has") if fault else "")
+        else:
+            yield Verdict(file, path, note=OF_ANOTHER)
+    for file, fault in found.missing.items():
+        yield Verdict(file, None, fault)
+
+
+def _published(name: str) -> dict[str, File]:
+    return {f"{one.id}/{file.path}": file for one in family(name).repositories for file in one.files}
