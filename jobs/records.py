@@ -31,6 +31,7 @@ class JobRequest:
         webhook_url: who is to be told of the end; empty for nobody.
         submitted_by: the id of the HTTP request, for the log.
         wants_preview: a rough shape is worth making while it waits.
+        made_from: the id of the earlier job whose structure is the input; empty where pictures are.
     """
 
     client: str
@@ -43,19 +44,25 @@ class JobRequest:
     webhook_url: str = ""
     wants_preview: bool = False
     submitted_by: str = ""
+    made_from: str = ""
 
     def fields(self, inputs: list[str]) -> dict[str, str]:
         """The hash fields that never change."""
         webhook = {"webhook": self.webhook_url} if self.webhook_url else {}
-        return webhook | {
-            "dialect": self.dialect,
-            "pipeline": self.pipeline,
-            "params": json.dumps(self.params),
-            "inputs": json.dumps(inputs),
-            "image_name": self.image_name,
-            "warnings": json.dumps(self.warnings),
-            "submitted_by": self.submitted_by,
-        }
+        made_from = {"made_from": self.made_from} if self.made_from else {}
+        return (
+            webhook
+            | made_from
+            | {
+                "dialect": self.dialect,
+                "pipeline": self.pipeline,
+                "params": json.dumps(self.params),
+                "inputs": json.dumps(inputs),
+                "image_name": self.image_name,
+                "warnings": json.dumps(self.warnings),
+                "submitted_by": self.submitted_by,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,7 @@ class JobRecord:
     webhook_tries: int = 0
     webhook_note: str = ""
     submitted_by: str = ""
+    made_from: str = ""
 
     @classmethod
     def from_hash(cls, values: dict[str, str]) -> "JobRecord":
@@ -161,4 +169,5 @@ class JobRecord:
             webhook_tries=int(values.get("webhook_tries", 0)),
             webhook_note=values.get("webhook_note", ""),
             submitted_by=values.get("submitted_by", ""),
+            made_from=values.get("made_from", ""),
         )

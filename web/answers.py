@@ -33,7 +33,7 @@ class Urls(_Answer):
     job: str
     events: str = Field(description="what happens to it, as server-sent events")
     status: str
-    inputs: list[str] = Field(description="the pictures as they were sent")
+    inputs: list[str] = Field(description="the pictures as they were sent; none when it was made from another job")
     preview: str | Absent = Field(None, description="a rough shape, as soon as there is one")
     files: dict[str, str] | Absent = Field(None, description="file name to address; once the job is complete")
     outputs: str | Absent = Field(None, description="the folder the files will stand in; until then")
@@ -124,6 +124,7 @@ class Job(_Answer):
     ended_at: Time | None
     warnings: list[str]
     urls: Urls
+    made_from: str | Absent = Field(None, description="the id of the earlier job whose structure it goes on from")
     output_files: list[str] | Absent = Field(None, description="once complete")
     cancelling: Literal[True] | Absent = Field(None, description="it was asked to stop and has not yet")
     webhook: Webhook | Absent = Field(None, description="when the submit named one")

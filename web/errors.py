@@ -21,6 +21,10 @@ class BadRequest(ValueError):
     """A parameter cannot work; the message names it, what was given and what is allowed."""
 
 
+class NotComplete(RuntimeError):
+    """An earlier job that this request builds on has not ended well, or not yet."""
+
+
 class ConversionBusy(RuntimeError):
     """Others are being converted."""
 
@@ -39,6 +43,7 @@ ERRORS: dict[type[Exception], tuple[int, str, int]] = {
     FetchFailed: (400, "fetch_failed", 0),
     Unauthorized: (401, "api_key_required", 0),
     JobGone: (409, "gone", 0),
+    NotComplete: (409, "not_complete", 0),
     JobNotFound: (404, "not_found", 0),
     ObjectNotFound: (404, "not_found", 0),
     BadKey: (404, "not_found", 0),

@@ -10,6 +10,7 @@ from web.operations import Body
 from web.schemas import Schemas
 
 _PIPELINES = "x-pipelines"
+_SERVICE = ("pipeline", "job_id")  # what no pipeline is told
 _TEXT = {"type": "string"}
 _BINARY = {"type": "string", "format": "binary"}
 _NONE = _TEXT | {"default": ""}  # a page that shows the form leaves these out, instead of sending "string"
@@ -55,7 +56,7 @@ def _fields(schemas: Schemas, model: type[BaseModel], own: str) -> dict[str, dic
     names = ["auto", *offered]
     merged["pipeline"] |= {"enum": names, "description": f"auto, or the one that shall answer: {', '.join(offered)}"}
     return {
-        name: field if _PIPELINES in field or name == "pipeline" else field | {_PIPELINES: [own]}
+        name: field if _PIPELINES in field or name in _SERVICE else field | {_PIPELINES: [own]}
         for name, field in merged.items()
     }
 
@@ -71,7 +72,7 @@ def _is_list(field: dict[str, Any]) -> bool:
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    about = "One of image, image_data and image_url is needed; everything else has a default."
+    about = "One of image, image_data and image_url is needed, or with stage=stage2 job_id; all else has a default."
     return {"type": "object", "description": about, "properties": properties}
 
 

@@ -17,6 +17,7 @@ from jobs.transitions import Transitions
 from pipelines.base import Params
 from pipelines.relief.params import ReliefParams
 from storage import Storage
+from storage.keys import STRUCTURE
 from web.conversions import TARGETS
 from web.dialects.trellis import SHORT_FORMS, TrellisForm
 from web.document import describe, routes
@@ -89,7 +90,7 @@ def test_the_form_has_every_field_of_every_pipeline_as_its_model_has_it(
             told = properties[name]
             assert told["title"] and told["description"] and "type" in told and "anyOf" not in told
             assert told["default"] == (list(field.default) if told["type"] == "array" else field.default)
-    for name in set(properties) - {"pipeline", "image", "image_data", "image_url", "webhook_url"}:
+    for name in set(properties) - {"pipeline", "job_id", "image", "image_data", "image_url", "webhook_url"}:
         has_it = [pipeline for pipeline, model in sorted(names.items()) if name in model.model_fields]
         assert properties[name]["x-pipelines"] == (has_it or ["trellis"]), name
     for short, name in SHORT_FORMS.items():
@@ -169,7 +170,7 @@ def assert_conforms(document: dict[str, Any], path: str, answer: Any, method: st
 
 
 def test_answers_are_as_described(
-    client: FlaskClient, document: dict[str, Any], png: bytes, transitions: Transitions, storage: Storage
+    client: FlaskClient, document: dict[str, Any], png: bytes, transitions: Transitions, storage: Storage, redis: Any
 ) -> None:
     def submit() -> str:
         answer = client.post(
@@ -201,6 +202,14 @@ def test_answers_are_as_described(
         "/health/ready",
     ):
         assert_conforms(document, path, client.get(path))
+    storage.put(f"outputs/127.0.0.1/{complete}/{STRUCTURE}", b"voxels")
+    redis.hset(f"maquette:job:{complete}", mapping={"pipeline": "staged", "files": json.dumps([STRUCTURE])})
+    for job_id, status in ((complete, 200), ("nobody", 404), (waiting, 400)):
+        again = client.post("/image_to_3d", data={"stage": "stage2", "job_id": job_id})
+        assert again.status_code == status
+        assert_conforms(document, "/image_to_3d", again, "post")
+        if status == 200:
+            assert_conforms(document, "/jobs/{job_id}", client.get(again.get_json()["urls"]["job"]))
     for job_id in (waiting, complete):
         assert_conforms(document, "/jobs/{job_id}", client.delete(f"/jobs/{job_id}"), "delete")
 

@@ -8,15 +8,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import pipelines
 from configs import logs
-from jobs.errors import RedisUnavailable
+from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.queue import JobView
 from jobs.records import JobRequest, JobStatus
+from storage.errors import ObjectNotFound
+from web import stages
 from web.answers import Accepted, QueueStatus, RequestList
 from web.context import client, context
+from web.errors import NotComplete
 from web.forms import picture_form
 from web.operations import Answer, operation
 from web.resources.jobs import LOOK_REFUSALS, Wait, describe, idempotency_key, look, retry_after, urls
-from web.submissions import REFUSALS, check_count, choose, pictures, read, webhook_url
+from web.submissions import REFUSALS, Choice, Submission, check_count, choose, pictures, read, webhook_url
 from web.validation import check, unknown
 
 OWN = "trellis"
@@ -38,6 +41,10 @@ class TrellisForm(BaseModel):
     simplify_ratio: float = Field(1.0, gt=0, le=1, description="share of the mesh's triangles to keep")
     texture_size: int = Field(1024, ge=64, le=4096, multiple_of=64, description="side of the texture in pixels")
     texture_bake_mode: Literal["pbr", "fast", "opt"] = Field("pbr", description="how the texture is made")
+    stage: Literal["both", "stage1", "stage2"] = Field(
+        "both", description="stage1: only the structure; stage2: go on from that of an earlier job, without a picture"
+    )
+    job_id: str = Field("", description="for stage2: the earlier job, one of one's own")
 
 
 SHORT_FORMS = {"ss_sample_steps": "sparse_structure_sample_steps", "ss_cfg_strength": "sparse_structure_cfg_strength"}
@@ -52,10 +59,14 @@ class QueueQuery(Wait):
 
 @blueprint.post("/image_to_3d")
 @operation(
-    OWN, Accepted, raises=REFUSALS, body=picture_form(TrellisForm, OWN, SHORT_FORMS), headers=("Idempotency-Key",)
+    OWN,
+    Accepted,
+    raises=[*REFUSALS, JobNotFound, ObjectNotFound, NotComplete],
+    body=picture_form(TrellisForm, OWN, SHORT_FORMS),
+    headers=("Idempotency-Key",),
 )
 def image_to_3d() -> ResponseReturnValue:
-    """Accepts a picture and answers with the id of the job that will turn it into an asset."""
+    """Accepts a picture, or an earlier job's structure, and answers with the id of the job that makes the asset."""
     parts, who = context(), client()
     key = idempotency_key(request)
     if key and (known := parts.queue.first_with_key(who, key)):
@@ -63,13 +74,16 @@ def image_to_3d() -> ResponseReturnValue:
     submission = read(request)
     fields = {SHORT_FORMS.get(name, name): value for name, value in submission.fields.items()}
     form = check(TrellisForm, fields)
-    choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
+    choice, earlier = _choice(form, submission)
     params_class = pipelines.params_class(choice.pipeline)
     params = check(params_class, fields)
-    if "image_url" in fields:
-        parts.queue.admit(who, choice.pipeline)
-    inputs, image_name = pictures(submission, parts.settings)
-    check_count(params, len(inputs))
+    if earlier:
+        inputs, image_name = [earlier.input], earlier.record.image_name
+    else:
+        if "image_url" in fields:
+            parts.queue.admit(who, choice.pipeline)
+        inputs, image_name = pictures(submission, parts.settings)
+        check_count(params, len(inputs))
     warnings = choice.warnings + unknown(fields, TrellisForm, params_class, extra=_PICTURES)
     entry = pipelines.entry(choice.pipeline)
     job = JobRequest(
@@ -81,10 +95,22 @@ def image_to_3d() -> ResponseReturnValue:
         warnings,
         key,
         webhook_url=webhook_url(fields, parts.settings),
-        wants_preview=entry.preview and parts.settings.previews,
+        wants_preview=entry.preview and parts.settings.previews and not earlier,  # which is made of pictures
         submitted_by=logs.request_id(),
+        made_from=earlier.record.id if earlier else "",
     )
     return jsonify(_accepted(parts.queue.submit(job, inputs, entry.lane)))
+
+
+def _choice(form: TrellisForm, submission: Submission) -> tuple[Choice, stages.Structure | None]:
+    """The pipeline that will answer, and what it goes on from, if not from pictures."""
+    parts = context()
+    if form.stage == stages.LAST:
+        earlier = stages.structure(submission, form.pipeline, form.job_id, client(), parts.queue, parts.storage)
+        return Choice(earlier.record.pipeline, []), earlier
+    choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
+    stages.check_stage(form.stage, choice.pipeline, form.job_id)
+    return choice, None
 
 
 def _accepted(view: JobView) -> dict[str, Any]:

@@ -94,10 +94,10 @@ def _cancel(job_id: str) -> ResponseReturnValue:
 @blueprint.get("/jobs/<job_id>/inputs/<int:index>")
 @operation("jobs", ANSWERS, raises=[JobNotFound, RedisUnavailable, *REFUSALS], headers=CONDITIONS)
 def get_input(job_id: str, index: int) -> ResponseReturnValue:
-    """One of the pictures a job was made from, as it was sent; to its owner alone."""
+    """One of the pictures a job was made from, as it was sent, or the structure; to its owner alone."""
     record = context().queue.get(job_id, client())
     if index >= len(record.inputs):
-        raise ObjectNotFound(f"there is no picture {index}; request {job_id!r} has {len(record.inputs)}, from 0 on")
+        raise ObjectNotFound(f"there is no input {index}; request {job_id!r} has {len(record.inputs)}, from 0 on")
     key = record.inputs[index]
     return send(context().storage.open(key), key)
 
@@ -159,6 +159,8 @@ def describe(view: JobView) -> dict[str, Any]:
         "warnings": record.warnings,
         "urls": urls(record),
     }
+    if record.made_from:
+        answer["made_from"] = record.made_from
     if done:
         answer["output_files"] = record.files
     if record.cancel and not record.status.final:
@@ -182,7 +184,7 @@ def urls(record: JobRecord) -> dict[str, Any]:
         "job": job,
         "events": f"{job}/events",
         "status": f"/queue/status?request_id={record.id}",
-        "inputs": [f"{job}/inputs/{index}" for index in range(len(record.inputs))],
+        "inputs": [f"{job}/inputs/{index}" for index in range(len(record.inputs)) if not record.made_from],
     }
     if record.preview:
         links["preview"] = preview_url(record)
