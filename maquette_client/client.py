@@ -41,11 +41,12 @@ class MaquetteClient:
         self._transport = Transport(url, api_key, timeout_s)
         self._retry_s = retry_s
 
-    def submit(self, images: Path | Sequence[Path], idempotency_key: str = "", **params: Any) -> Job:
+    def submit(self, images: Path | Sequence[Path] = (), idempotency_key: str = "", **params: Any) -> Job:
         """Hands in a job and returns at once. Lost answers are safe: a repeated submit brings the same job.
 
         Args:
-            images: a picture, or several of the same object.
+            images: a picture, or several of the same object; none with stage="stage2" and job_id=, which goes on from
+                the structure of that earlier job.
             idempotency_key: a key of one's own lets a program that was started again find its job; else a fresh one.
             params: the pipeline's parameters, such as seed=1 or texture_size=2048.
         Raises:

@@ -18,17 +18,21 @@ from maquette_client.client import MaquetteClient
 from maquette_client.errors import MaquetteError
 from maquette_client.records import Job
 
+STAGES = ("both", "stage1", "stage2")
 SUMMARY = "turn pictures into 3D assets"
 DETAILS = """One picture is one job, and its files go to the output folder. Several pictures are one job each, and each
 gets a folder of its own named after it; so does a folder of pictures. With --views several pictures are the sides of
-one object, and one job. The path of each asset is printed on stdout, everything else on stderr."""
+one object, and one job. With --from there are no pictures: the second stage is run again on the structure of an earlier
+job. The path of each asset is printed on stdout, everything else on stderr."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a PNG, JPEG or WebP, or a folder")
+    parser.add_argument("pictures", nargs="*", type=Path, metavar="PICTURE", help="a PNG, JPEG or WebP, or a folder")
     add_files(parser)
     parser.add_argument("--views", help="the pictures are sides of one object: front,back,left,right, in their order")
     parser.add_argument("--pipeline", help="default: the service decides")
+    parser.add_argument("--stage", choices=STAGES, help="of a model that has stages: only the first, or the second")
+    parser.add_argument("--from", metavar="JOB", dest="source", help="go on from this job's structure: --stage stage2")
     parser.add_argument("--seed", type=int, help="the same seed gives the same bytes")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", dest="params", help="any parameter; may be repeated"
@@ -55,7 +59,7 @@ def run(client: MaquetteClient, args: argparse.Namespace) -> int:
         UsageError: the command line cannot be carried out.
     """
     params = _params(args)
-    todo = tasks(found(args.pictures), args.views, args.out)
+    todo = _todo(args)
     if args.skip_done:
         todo = [task for task in todo if not (task.folder / "manifest.json").exists()]
     fetch = None if args.no_wait else fetcher(client, args.files, args.formats)
@@ -72,6 +76,18 @@ def run(client: MaquetteClient, args: argparse.Namespace) -> int:
     return interrupted(client, left, args)
 
 
+def _todo(args: argparse.Namespace) -> list[Task]:
+    if args.source is None:
+        if args.stage == "stage2":
+            raise UsageError("--stage stage2 goes on from an earlier job; name it with --from")
+        if not args.pictures:
+            raise UsageError("name a picture, or an earlier job with --from")
+        return tasks(found(args.pictures), args.views, args.out)
+    if args.pictures or args.views or args.stage not in (None, "stage2"):
+        raise UsageError("--from takes no pictures, no --views and no other --stage than stage2")
+    return [Task(f"again from {args.source}", [], args.out)]
+
+
 def _params(args: argparse.Namespace) -> dict[str, str]:
     params = {}
     for text in args.params:
@@ -80,6 +96,7 @@ def _params(args: argparse.Namespace) -> dict[str, str]:
             raise UsageError(f"--set is {text!r}; write it as name=value")
         params[name] = value
     named = {"pipeline": args.pipeline, "seed": args.seed, "views": args.views, "webhook_url": args.webhook_url}
+    named |= {"stage": "stage2" if args.source else args.stage, "job_id": args.source}
     return params | {name: str(value) for name, value in named.items() if value is not None}
 
 

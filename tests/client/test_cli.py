@@ -18,6 +18,7 @@ import pytest
 from maquette_client import MaquetteClient
 from maquette_client.cli import COMMANDS
 from maquette_client.service import ROOT, LocalService
+from storage.keys import STRUCTURE
 from tests.client.wire import server
 
 pytestmark = pytest.mark.service
@@ -111,6 +112,21 @@ def test_sides_are_one_job(maquette: Maquette, remote: MaquetteClient) -> None:
     assert manifest["params"]["views"] == ["front", "back"]
 
 
+def test_the_second_stage_is_run_again_on_an_earlier_jobs_structure(
+    maquette: Maquette, remote: MaquetteClient, picture: Path
+) -> None:
+    done = maquette("generate", picture, "--pipeline", "staged", "--stage", "stage1", "-o", "first")
+    assert done.returncode == 0, done.stderr
+    token = (maquette.folder / "first" / STRUCTURE).read_text()
+    assert not (maquette.folder / "first/result.txt").exists()
+    (job, *_) = [job for job in remote.jobs() if job.pipeline == "staged"]
+    again = maquette("generate", "--from", job.id, "--seed", 7, "-o", "second")
+    assert again.returncode == 0, again.stderr
+    assert (maquette.folder / "second/result.txt").read_text().startswith(f"{token},")
+    (made, *_) = [job for job in remote.jobs() if job.pipeline == "staged"]
+    assert made.told["made_from"] == job.id and made.told["params"]["seed"] == 7
+
+
 def test_what_is_done_can_be_left_out(maquette: Maquette, remote: MaquetteClient, pictures: list[Path]) -> None:
     assert maquette("generate", *pictures[:1], pictures[2], *PROBE).returncode == 0
     ran = maquette("generate", *pictures[:3], *PROBE, "--skip-done", "--json")
@@ -158,6 +174,11 @@ def test_one_bad_picture_does_not_keep_the_others(maquette: Maquette, pictures: 
     [
         (["nothing.png"], "there is no picture 'nothing.png'"),
         (["."], "holds no picture"),
+        ([], "name a picture, or an earlier job with --from"),
+        (["--stage", "stage2"], "name it with --from"),
+        (["PICTURE", "--from", "0"], "--from takes no pictures"),
+        (["--from", "0", "--stage", "stage1"], "no other --stage than stage2"),
+        (["--from", "0"], "there is no request '0' of yours"),
         (["PICTURE", "--set", "texture_size"], "write it as name=value"),
         (["PICTURE", "--set", "texture_size=abc"], "texture_size is 'abc'"),
         (["PICTURE", "--views", "front,back"], "names 2 side(s) and there are 1 picture(s)"),

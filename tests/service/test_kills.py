@@ -115,6 +115,18 @@ def test_a_stage_that_was_done_is_not_done_again(
     until(lambda: not kept.parent.exists(), 2)  # the worker removes it when the client knows the end already
 
 
+def test_the_second_stage_alone_goes_on_from_an_earlier_job_whatever_dies(
+    service: LocalService, client: MaquetteClient, picture: Path, tmp_path: Path
+) -> None:
+    first = client.wait(client.submit(picture, pipeline="staged", stage="stage1").id)
+    assert STRUCTURE in first.files and "result.txt" not in first.files
+    token = client.read(first, STRUCTURE).decode()
+    job = client.submit(stage="stage2", job_id=first.id, deed=f"crash_once:{tmp_path}")
+    found = ended(client, job)
+    assert found.status == "complete" and found.told["attempts"] == 2
+    assert client.read(found, "result.txt").decode() == f"{token}, first stage run 0 times in this process\n"
+
+
 def test_a_killed_web_worker_is_replaced_and_answers_again(service: LocalService, client: MaquetteClient) -> None:
     killed, *others = service.web_workers()
     os.kill(killed, signal.SIGKILL)
