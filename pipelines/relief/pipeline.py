@@ -1,7 +1,7 @@
 """The steps of the geometric engine in order: outline, solid, preview, asset, pictures of it."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from geometry.cameras import FIVE_VIEWS
 from geometry.export import EXPORTERS
 from geometry.mesh import Floats
-from geometry.render import flat_views, thumbnail, turntable
+from geometry.render import flat_views, turntable
 from pipelines import files
 from pipelines.base import Kept, Pipeline, Progress, Result
 from pipelines.clock import Clock
@@ -30,12 +30,11 @@ from pipelines.relief.fields import TwoFields, photographs, solid_from_views
 from pipelines.relief.params import ReliefParams, View
 from pipelines.relief.shape import solid_from_picture
 from pipelines.relief.views import assign, fit_all, rim
+from pipelines.showcase import write_showcase
 
 VIEW_SIZE = 768
 MARGIN = 0.06
 PREVIEW_CANVAS = 512
-FRAMES = 30
-FRAME_MILLISECONDS = 70
 
 
 class ReliefPipeline(Pipeline):
@@ -90,9 +89,7 @@ class ReliefPipeline(Pipeline):
         with clock("views"):
             _write_views(asset, out / "stage1_output", progress)
         with clock("turntable"):
-            files.write(out / "thumbnail.png", files.png(thumbnail(asset.scene)))
-            frames = _reported(turntable(asset.scene, FRAMES), progress)
-            files.write(out / "turntable.webp", files.animation(frames, FRAME_MILLISECONDS))
+            write_showcase(asset.scene, out, progress)
         for cutout in cutouts.values():
             warnings += cutout.warnings
         return Result(_facts(cutouts, asset, params), warnings, clock.seconds)
@@ -161,12 +158,6 @@ def _write_views(asset: Asset, folder: Path, progress: Progress) -> None:
         files.write(folder / f"color_{index}.png", files.png(colour))
         files.write(folder / f"normal_{index}.png", files.png(normal))
         progress("views", index + 1, len(FIVE_VIEWS))
-
-
-def _reported(frames: Iterator[Any], progress: Progress) -> Iterator[Any]:
-    for index, frame in enumerate(frames):
-        yield frame
-        progress("turntable", index + 1, FRAMES)
 
 
 def _facts(cutouts: dict[View, Cutout], asset: Asset, params: ReliefParams) -> dict[str, Any]:

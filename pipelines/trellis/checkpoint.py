@@ -44,6 +44,11 @@ class Sampling:
 class Checkpoint:
     """The files of one model, found and named; nothing is read but their numbers.
 
+    Attributes:
+        structure_shape: (1, C, R, R, R) of the structure's latent.
+        resolution: voxels along a side of the structure; 64 in the official files.
+        mean, std: (C,) of the structured latent.
+
     Raises:
         PipelineUnavailable: a file is missing or is not what it should be; the message names the remedy.
     """
@@ -58,6 +63,7 @@ class Checkpoint:
             self.latent_sampling = _sampling(args["slat_sampler"])
             flow = self._read(self._file("sparse_structure_flow_model", ".json"))["args"]
             self.structure_shape = (1, flow["in_channels"], *[flow["resolution"]] * 3)
+            self.resolution = int(self._read(self._file("slat_decoder_mesh", ".json"))["args"]["resolution"])
             self.mean, self.std = (torch.tensor(args["slat_normalization"][name]) for name in ("mean", "std"))
         except (KeyError, TypeError, ValueError) as error:
             raise PipelineUnavailable(f"{REPOSITORY}/pipeline.json is not as expected: {error!r}") from error

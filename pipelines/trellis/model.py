@@ -70,6 +70,7 @@ class Model:
         torso = torch.float32 if machine.device == "cpu" else torch.float16
         self._checkpoint = checkpoint
         self._device = torch.device(machine.device)
+        self.resolution = checkpoint.resolution
         self.residents = Residents(
             lambda key: checkpoint.load(key, torso), machine.device, machine.low_vram, memory_of(machine.device)
         )
@@ -139,7 +140,10 @@ class Model:
             parameters = decoder.parameters_of(decoder(latent, voxels), voxels.coords[:, 1:])
             config = decoder.representation_config
             return activated(
-                *parameters, config["scaling_bias"], config["opacity_bias"], config["3d_filter_kernel_size"]
+                *parameters,
+                scaling_bias=config["scaling_bias"],
+                opacity_bias=config["opacity_bias"],
+                smallest=config["3d_filter_kernel_size"],
             )
 
     def radiance_field(self, latent: Tensor, voxels: Voxels) -> RadianceField:

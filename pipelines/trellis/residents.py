@@ -95,6 +95,13 @@ class Ledger:
         """What to keep free for a stage."""
         return self.stages.get(stage, _UNMEASURED)
 
+    def told(self) -> dict[str, dict[str, float]]:
+        """The same in MiB, for people."""
+        return {
+            "networks_mb": {key: round(size / 2**20, 1) for key, size in sorted(self.networks.items())},
+            "stages_mb": {stage: round(size / 2**20, 1) for stage, size in sorted(self.stages.items())},
+        }
+
 
 class Residents:
     """The networks of one model, loaded when first used.

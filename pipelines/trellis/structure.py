@@ -12,7 +12,6 @@ from geometry.mesh import Ints, Material, Pixels
 from pipelines.errors import InputError
 from pipelines.trellis.pictures import SIDE
 
-RESOLUTION = 64
 _SHOWN = 8_000  # voxels; more are shown at half the resolution
 _MOST_PICTURES = 256
 _CLAY = 0.8
@@ -22,11 +21,13 @@ _CLAY = 0.8
 class Structure:
     """
     Attributes:
-        coords: (N, 3) int32 voxels of a 64³ grid, ascending; +Z up, the front towards -Y.
+        coords: (N, 3) int32 voxels, ascending; +Z up, the front towards -Y.
+        resolution: voxels along a side of their grid.
         squares: (V, S, S, 3) uint8 pictures as the image encoder is shown them.
     """
 
     coords: Ints
+    resolution: int
     squares: Pixels
 
     def write(self, path: Path) -> None:
@@ -41,12 +42,15 @@ class Structure:
         """A GLB of the voxels as blocks."""
         coarser = len(self.coords) > _SHOWN
         coords = np.unique(self.coords // 2, axis=0) if coarser else self.coords
-        mesh = blocks(coords, RESOLUTION // 2 if coarser else RESOLUTION)
+        mesh = blocks(coords, self.resolution // 2 if coarser else self.resolution)
         return EXPORTERS["glb"](mesh, Material(roughness=_CLAY))
 
 
-def read_structure(path: Path) -> Structure:
+def read_structure(path: Path, resolution: int) -> Structure:
     """What `Structure.write` has written.
+
+    Args:
+        resolution: of the model that shall go on from it.
 
     Raises:
         InputError: the file is something else, or is damaged.
@@ -56,19 +60,19 @@ def read_structure(path: Path) -> Structure:
             rows, squares = arrays["coords"], arrays["images"]
     except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
         raise InputError(f"{path.name} is no structure of an earlier job ({error}); run stage1 again") from error
-    if fault := _fault(rows, squares):
+    if fault := _fault(rows, squares, resolution):
         raise InputError(f"{path.name} is no structure of an earlier job: {fault}; run stage1 again")
-    return Structure(rows[:, 1:].astype(np.int32), squares)
+    return Structure(rows[:, 1:].astype(np.int32), resolution, squares)
 
 
-def _fault(rows: Ints, squares: Pixels) -> str:
+def _fault(rows: Ints, squares: Pixels, resolution: int) -> str:
     """What is wrong with the arrays; empty when nothing is."""
-    if rows.ndim != 2 or rows.shape[1] != 4 or not 1 <= len(rows) <= RESOLUTION**3 or rows.dtype.kind not in "fiu":
+    if rows.ndim != 2 or rows.shape[1] != 4 or not 1 <= len(rows) <= resolution**3 or rows.dtype.kind not in "fiu":
         return f"coords are {rows.dtype} {rows.shape}, not (N, 4)"
     if not (np.isfinite(rows).all() and (rows == np.floor(rows)).all()):
         return "coords are not whole numbers"
-    if rows[:, 0].any() or rows.min() < 0 or rows.max() >= RESOLUTION:
-        return f"coords leave the {RESOLUTION} cubed grid of one object"
+    if rows[:, 0].any() or rows.min() < 0 or rows.max() >= resolution:
+        return f"coords leave the {resolution} cubed grid of one object"
     if len(np.unique(rows, axis=0)) < len(rows):
         return "a voxel comes twice"
     if squares.shape[1:] != (SIDE, SIDE, 3) or squares.dtype != np.uint8 or not 1 <= len(squares) <= _MOST_PICTURES:

@@ -88,7 +88,7 @@ def picture_of(path: Path) -> np.ndarray:
 @pytest.fixture
 def few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer and smaller pictures, for tests that look at the mesh."""
-    monkeypatch.setattr("pipelines.relief.pipeline.FRAMES", 2)
+    monkeypatch.setattr("pipelines.showcase.FRAMES", 2)
     monkeypatch.setattr("pipelines.relief.pipeline.VIEW_SIZE", 128)
 
 

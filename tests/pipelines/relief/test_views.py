@@ -40,7 +40,7 @@ def toy() -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.relief.pipeline.FRAMES", 2)
+    monkeypatch.setattr("pipelines.showcase.FRAMES", 2)
 
 
 @pytest.fixture(scope="module")
