@@ -13,8 +13,8 @@ from jobs.webhooks import Courier
 from storage import open_storage
 from workers import devices
 from workers.entry import entry
+from workers.offers import offers
 from workers.processes import LONGEST_STOP_S, Keeper, Member
-from workers.worker import offered
 
 log = logging.getLogger("ai_worker")
 
@@ -33,7 +33,7 @@ def run(settings: Settings, names: list[str]) -> None:
     Raises:
         UnsafeRedis, PipelineUnavailable, StorageError: the settings cannot work.
     """
-    offered(settings)
+    offers(settings)
     storage = open_storage(settings.storage)
     with serving(settings) as url:
         reaper = Reaper(url, storage, settings)

@@ -14,8 +14,8 @@ from jobs.server import serving
 from web.addresses import LISTEN_FDS, announce, listen
 from workers import devices
 from workers.entry import entry
+from workers.offers import offers
 from workers.processes import LONGEST_STOP_S, Keeper, Member
-from workers.worker import offered
 
 
 def members(settings: Settings, url: str, listening: Sequence[socket.socket], production: bool) -> list[Member]:
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--production", action="store_true", help="gunicorn, and one AI worker per device")
     args = parser.parse_args()
     with entry("api") as settings:
-        offered(settings)
+        offers(settings)
         with serving(settings) as url:
             listening = listen(settings.bind)
             announce([found.getsockname() for found in listening], settings.data_dir)

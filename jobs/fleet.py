@@ -8,6 +8,7 @@ from typing import Any
 from jobs.transitions import PREFIX
 
 LANES = ("cpu", "cuda")  # one queue for each kind of device
+ACCELERATED = "device"  # of a job: whichever of them is not the CPU
 _WORKERS = PREFIX + "workers"
 
 
@@ -19,6 +20,8 @@ class WorkerInfo:
         queue: the one RQ queue it listens to.
         state: starting, ready, busy or stopping.
         pipelines: names it offers; `loaded` are those resident now.
+        unavailable: name → why it cannot offer that one, with the remedy.
+        weights: family of models → complete, partial or absent, where it looks for them.
         memory_total_mb, memory_free_mb: of the device.
         device_pid: of the process that holds the models; 0 while there is none.
         busy_s: spent on jobs since it started; `utilization` is the share of about the last minute.
@@ -32,6 +35,8 @@ class WorkerInfo:
     state: str
     pipelines: list[str]
     loaded: list[str] = field(default_factory=list)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
     memory_total_mb: int = 0
     memory_free_mb: int = 0
     job_id: str = ""

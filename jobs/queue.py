@@ -15,7 +15,7 @@ from rq.serializers import JSONSerializer
 from configs.settings import Settings
 from jobs.changes import Changes
 from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
-from jobs.fleet import LANES, Fleet, WorkerInfo
+from jobs.fleet import ACCELERATED, LANES, Fleet, WorkerInfo
 from jobs.records import JobRecord, JobRequest, JobStatus
 from jobs.server import connect
 from jobs.statistics import Counters, Depth, Statistics
@@ -165,6 +165,11 @@ class JobQueue:
         """Whether a living worker offers the pipeline."""
         return any(pipeline in worker.pipelines for worker in self.workers())
 
+    def hindrance(self, pipeline: str) -> str:
+        """Why no living worker offers the pipeline, and the remedy, as a worker tells it; empty when none does."""
+        told = [(worker.queue == "cpu", worker.unavailable.get(pipeline, "")) for worker in self.workers()]
+        return next((reason for _, reason in sorted(told) if reason), "")
+
     @_translated
     def admit(self, client: str, pipeline: str) -> None:
         """Whether a submit has a chance, to be asked before costly work is done for it.
@@ -189,7 +194,8 @@ class JobQueue:
         if not offering:
             command = f"MAQUETTE_PIPELINES={pipeline} python ai_worker.py" if self.workers() else "python ai_worker.py"
             raise NoWorker(f"no worker that offers {pipeline!r} is running; start one with: {command}")
-        return lane if lane in offering else offering[0]
+        fitting = [one for one in offering if one == lane or (lane == ACCELERATED and one != "cpu")]
+        return (fitting or offering)[0]
 
     @_translated
     def first_with_key(self, client: str, idempotency_key: str) -> JobView | None:
@@ -205,7 +211,8 @@ class JobQueue:
         """Stores the inputs and accepts the job. Once this returns, the job reaches exactly one end.
 
         Args:
-            lane: the queue it should wait in if a worker there offers the pipeline; else any that does.
+            lane: the queue it should wait in if a worker there offers the pipeline, "device" for that of any
+                accelerator; else one of any worker that does.
         Raises:
             NoWorker, TooManyJobs, JobGone, RedisUnavailable, storage.errors.StorageFull.
         """

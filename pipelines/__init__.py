@@ -11,12 +11,13 @@ from pipelines.errors import PipelineUnavailable
 
 
 class Entry(NamedTuple):
-    """Where a pipeline's two halves live, as "module:name", and what it runs on."""
+    """Where a pipeline's two halves live, as "module:name", what it runs on and which weights it needs."""
 
     params: str
     pipeline: str
     lane: str  # "cpu": runs well anywhere; "device": wants an accelerator where there is one
     preview: bool = False  # a rough shape of the picture is worth looking at while the job waits
+    weights: str = ""  # a family of pipelines/weights/catalog.py; it is offered only where all of that is
 
 
 PIPELINES: dict[str, Entry] = {

@@ -208,6 +208,8 @@ class Worker(_Answer):
     queue: str = Field(description="the kind of device: cpu or cuda")
     state: str = Field(description="starting, ready, busy or stopping")
     pipelines: list[str] = Field(description="what it offers")
+    unavailable: dict[str, str] = Field(description="what it cannot offer: why, and the remedy")
+    weights: dict[str, str] = Field(description="family of models: complete, partial or absent")
     loaded: list[str] = Field(description="what is resident now")
     memory_total_mb: int
     memory_free_mb: int

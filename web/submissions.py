@@ -153,19 +153,21 @@ def choose(wanted: str, own: str, queue: JobQueue, settings: Settings) -> Choice
         if wanted not in pipelines.PIPELINES and wanted != own:
             names = ", ".join(["auto", *sorted(pipelines.PIPELINES)])
             raise BadRequest(f"pipeline is {wanted[:80]!r}; use one of {names}")
-        if wanted not in pipelines.PIPELINES:
-            raise PipelineUnavailable(_no_model(own) + f"; ask for pipeline={FALLBACK}")
+        if wanted not in pipelines.PIPELINES or (not queue.offers(wanted) and queue.hindrance(wanted)):
+            raise PipelineUnavailable(_no_model(wanted, queue) + f"; or ask for pipeline={FALLBACK}")
         return Choice(wanted, [])
     if own in pipelines.PIPELINES and queue.offers(own):
         return Choice(own, [])
     if not settings.fallback:
-        raise PipelineUnavailable(_no_model(own) + f" and MAQUETTE_FALLBACK is off; ask for pipeline={FALLBACK}")
-    note = f"{_no_model(own)}, so the geometric pipeline {FALLBACK!r} answers: no learned model was used"
+        raise PipelineUnavailable(_no_model(own, queue) + f"; MAQUETTE_FALLBACK is off, so ask for pipeline={FALLBACK}")
+    note = f"{_no_model(own, queue)}; the geometric pipeline {FALLBACK!r} answers instead: no learned model was used"
     return Choice(FALLBACK, [note])
 
 
-def _no_model(own: str) -> str:
-    return f"the {own!r} model cannot run on this service's workers"
+def _no_model(name: str, queue: JobQueue) -> str:
+    """That a model cannot run, and, as far as a worker has told it, why and what to do."""
+    reason = queue.hindrance(name)
+    return f"the {name!r} model cannot run on this service's workers" + (f" ({reason})" if reason else "")
 
 
 def check_count(params: Params, count: int) -> None:

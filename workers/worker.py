@@ -31,6 +31,7 @@ from jobs.server import connect
 from jobs.transitions import Transitions
 from storage import open_storage
 from workers import devices, machines, tasks
+from workers.offers import offer
 from workers.processes import follow_parent
 from workers.supervisor import Supervisor
 
@@ -38,16 +39,6 @@ log = logging.getLogger(__name__)
 
 _MINUTE_S = 60.0
 _PATIENCE_S = 120.0  # how long Redis may be away before the worker gives up and is started anew
-
-
-def offered(settings: Settings) -> list[str]:
-    """The pipelines this machine's workers offer.
-
-    Raises:
-        pipelines.errors.PipelineUnavailable: MAQUETTE_PIPELINES names one that does not exist.
-    """
-    names = list(pipelines.PIPELINES) if settings.pipelines == ("auto",) else list(settings.pipelines)
-    return [name for name in names if pipelines.entry(name)]
 
 
 class Meter:
@@ -82,10 +73,12 @@ class DeviceWorker(BaseWorker):
         self._settings = settings
         self._device = device
         self._lane = devices.lane(device)
-        self._offered = offered(settings)
-        self._machine = machines.machine(device, settings, load_hub())
+        machine = machines.machine(device, settings, load_hub())
+        self._offer = offer(settings, machine)
+        for pipeline, reason in self._offer.unavailable.items():
+            log.info("%s cannot run on %s: %s", pipeline, device, reason)
         self._supervisor = Supervisor(
-            self._machine, self._offered, settings.plugins, settings.log_level, settings.log_format
+            machine, self._offer.pipelines, settings.plugins, settings.log_level, settings.log_format
         )
         raw = connect(url, decode=False, retry_s=_PATIENCE_S)
         client = connect(url, retry_s=_PATIENCE_S)
@@ -102,7 +95,7 @@ class DeviceWorker(BaseWorker):
             self._supervisor,
             requeue=lambda job_id: rq_push(self._queue, job_id, at_front=True),
             pass_on=lambda job_id: rq_push(self._queue, job_id),
-            offered=self._offered,
+            offered=self._offer.pipelines,
             stopping=self._out_of_grace,
             beat=self._beat,
         )
@@ -192,7 +185,9 @@ class DeviceWorker(BaseWorker):
             device=self._device,
             queue=self._lane,
             state=self._word(),
-            pipelines=self._offered,
+            pipelines=self._offer.pipelines,
+            unavailable=self._offer.unavailable,
+            weights=self._offer.weights,
             loaded=self._supervisor.loaded,
             memory_total_mb=total,
             memory_free_mb=free,

@@ -17,6 +17,7 @@ from doctor.findings import LEVELS, Finding
 from doctor.probes import PROBES
 from jobs.server import connect, serving
 from maquette_client.service import LocalService
+from pipelines.weights.catalog import FAMILIES, Family, File, Repository
 
 
 @pytest.fixture(autouse=True)
@@ -260,6 +261,28 @@ def test_weak_keys_and_open_doors_are_told(monkeypatch: pytest.MonkeyPatch) -> N
     assert one(settings.check(), "pipelines").level == "problem"
 
 
+def test_a_familys_weights_are_complete_partial_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = Repository("org/small", "MIT", "https://x", (File("a.pth", 2**30), File("b.pth", 1)), revision="1")
+    monkeypatch.setitem(FAMILIES, "small", Family("Small", (repository,)))
+    folder, label = tmp_path / "data" / "weights", "weights of small"
+    absent = one(pipelines.check(), label)
+    assert absent.level == "note" and f"1.00 GiB would go to {folder}" in absent.said
+    assert absent.remedy == "python -m pipelines.weights get small"
+    (folder / "org" / "small").mkdir(parents=True)
+    (folder / "org" / "small" / "a.pth").write_bytes(b"w")
+    partial = one(pipelines.check(), label)
+    assert partial.level == "warning" and "org/small/b.pth is not there" in partial.said
+    assert partial.remedy == absent.remedy
+    (folder / "org" / "small" / "b.pth").write_bytes(b"w")
+    assert one(pipelines.check(), label).said == f"complete, 0.00 GiB in {folder}/org/small"
+
+
+def test_low_vram_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "MAQUETTE_LOW_VRAM=1 where it is small" in one(pipelines.check(), "device memory").said
+    monkeypatch.setenv("MAQUETTE_LOW_VRAM", "1")
+    assert "only the network that runs" in one(pipelines.check(), "device memory").said
+
+
 def test_weights_are_found_where_they_lie(tmp_path: Path) -> None:
     own, hub = tmp_path / "weights", tmp_path / "hub"
     (own / "microsoft" / "TRELLIS-image-large").mkdir(parents=True)
@@ -267,8 +290,8 @@ def test_weights_are_found_where_they_lie(tmp_path: Path) -> None:
     blobs = hub / "models--facebook--dinov2-large" / "blobs"
     blobs.mkdir(parents=True)
     (blobs / "x.incomplete").write_bytes(b"half")
-    found = {finding.name: finding for finding in pipelines.weights(own, hub)}
+    found = {finding.name: finding for finding in pipelines.weights(own, [hub])}
     assert found["microsoft/TRELLIS-image-large"].level == "ok"
     assert "broken off" in found["facebook/dinov2-large"].said
-    (nothing,) = pipelines.weights(tmp_path / "no", tmp_path / "no")
+    (nothing,) = pipelines.weights(tmp_path / "no", [tmp_path / "no"])
     assert nothing.level == "note"

@@ -11,7 +11,7 @@ import pytest
 
 from configs.settings import load_settings
 from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
-from jobs.fleet import Fleet
+from jobs.fleet import Fleet, WorkerInfo
 from jobs.queue import Input, JobQueue, rq_queue
 from jobs.records import JobRequest, JobStatus
 from jobs.server import connect, serving
@@ -149,6 +149,26 @@ def test_without_a_worker_a_submit_is_refused(queue: JobQueue, redis: Any) -> No
 
 def test_a_job_waits_in_another_lane_when_its_own_has_no_worker(queue: JobQueue) -> None:
     assert queue.submit(request(), PICTURES, "cuda").record.queue == "cpu"
+
+
+def test_a_job_for_a_device_waits_for_the_accelerator_and_for_the_cpu_only_without_one(
+    queue: JobQueue, redis: Any, redis_url: str, storage: Storage, settings: Any
+) -> None:
+    assert queue.submit(request(), PICTURES, "device").record.queue == "cpu"
+    Fleet(redis).publish(WorkerInfo("w2", "host", 2, "cuda:0", "cuda", "ready", ["probe"]), 600)
+    fresh = JobQueue(redis_url, storage, settings)
+    assert fresh.submit(request(), PICTURES, "device").record.queue == "cuda"
+    assert fresh.submit(request(), PICTURES, "cpu").record.queue == "cpu"
+
+
+def test_the_accelerators_worker_is_heard_first_about_what_cannot_run(
+    queue: JobQueue, redis: Any, redis_url: str, storage: Storage, settings: Any
+) -> None:
+    assert queue.hindrance("learned") == ""
+    for name, device, why in (("a", "cpu", "too slow"), ("b", "cuda", "no weights"), ("c", "cuda", "")):
+        told = {"learned": why} if why else {}
+        Fleet(redis).publish(WorkerInfo(name, "host", 1, device, device, "ready", ["relief"], unavailable=told), 600)
+    assert JobQueue(redis_url, storage, settings).hindrance("learned") == "no weights"
 
 
 def test_an_unreachable_redis_is_said_so_soon(settings: Any, storage: Storage) -> None:

@@ -6,12 +6,15 @@ import json
 import struct
 import time
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from urllib3 import encode_multipart_formdata
 
+import pipelines
+from jobs.fleet import Fleet, WorkerInfo
 from jobs.queue import JobQueue
 from jobs.transitions import Transitions
 from storage import Storage
@@ -247,6 +250,44 @@ def test_without_the_fallback_auto_is_unavailable(client: FlaskClient, png: byte
 
 def test_a_model_that_cannot_run_here_is_unavailable(client: FlaskClient, png: bytes) -> None:
     assert "'trellis' model cannot run" in error(post(client, png, pipeline="trellis"), 503)
+
+
+GET = "python -m pipelines.weights get trellis"
+
+
+@pytest.fixture
+def without_weights(monkeypatch: pytest.MonkeyPatch, client: FlaskClient, worker: WorkerInfo, redis: Any) -> None:
+    """The model is registered, and the only worker says that it lacks its weights."""
+    probe = ("tests.plugin_pipelines:ProbeParams", "tests.plugin_pipelines:ProbePipeline")
+    monkeypatch.setitem(pipelines.PIPELINES, "trellis", pipelines.Entry(*probe, "device", weights="trellis"))
+    reason = f"its weights are not there; fetch them with: {GET}"
+    lacking = replace(worker, unavailable={"trellis": reason}, weights={"trellis": "absent"})
+    Fleet(redis).publish(lacking, 600)
+
+
+def test_a_model_without_weights_is_unavailable_with_the_command(
+    client: FlaskClient, without_weights: None, png: bytes
+) -> None:
+    response = post(client, png, pipeline="trellis")
+    assert GET in error(response, 503) and response.get_json()["code"] == "pipeline_unavailable"
+    (worker,) = client.get("/workers").get_json()["workers"]
+    assert worker["weights"] == {"trellis": "absent"} and GET in worker["unavailable"]["trellis"]
+
+
+def test_auto_answers_with_relief_and_the_same_command(client: FlaskClient, without_weights: None, png: bytes) -> None:
+    told = post(client, png).get_json()
+    assert told["pipeline"] == "relief" and GET in told["warnings"][0]
+    assert "no learned model was used" in told["warnings"][0]
+
+
+def test_auto_takes_the_model_where_a_worker_offers_it(
+    client: FlaskClient, without_weights: None, png: bytes, worker: WorkerInfo, redis: Any
+) -> None:
+    able = replace(worker, name="w2", device="cuda:0", queue="cuda", pipelines=["relief", "trellis"])
+    Fleet(redis).publish(able, 600)
+    told = post(client, png).get_json()
+    assert told["pipeline"] == "trellis" and "warnings" not in told
+    assert redis.hget(f"maquette:job:{told['request_id']}", "queue") == "cuda"
 
 
 @pytest.fixture
