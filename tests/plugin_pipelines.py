@@ -58,6 +58,7 @@ class StagedParams(ProbeParams):
 
     stages: ClassVar[tuple[str, ...]] = ("stage1", "stage2")
     stage: Literal["both", "stage1", "stage2"] = Field("both", description="which of the two to run")
+    slat_cfg_strength: float = Field(4.0, ge=0, le=100, description="told in the manifest")
 
 
 class StagedPipeline(Pipeline):

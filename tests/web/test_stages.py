@@ -52,7 +52,8 @@ def test_a_job_goes_on_from_the_structure_of_an_earlier_one(
     assert answer["status"] == "queued" and answer["pipeline"] == "staged" and "warnings" not in answer
     assert answer["urls"]["inputs"] == [], "there are no pictures to show"
     record = queue.get(answer["request_id"])
-    assert record.params == {"seed": 9, "seconds": 0.0, "steps": 10, "deed": "", "stage": "stage2"}
+    assert record.params["seed"] == 9 and record.params["stage"] == "stage2"
+    assert record.params["seconds"] == 0, "the earlier job's parameters are not taken over"
     assert record.made_from == job and record.image_name == "cat.png"
     assert record.inputs == [f"inputs/{record.id}/00.npz"]
     client.delete(f"/jobs/{job}")

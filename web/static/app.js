@@ -12,14 +12,16 @@ const RETRY_MS = 2000;
 
 onKeyWanted(askForKey);
 
-const compose = new Compose((answer) => {
+const sent = (answer) => {
   location.hash = `#job=${answer.request_id}`;
   history.refresh();
-});
+};
+const compose = new Compose(sent);
 
 const deeds = {
   refill: (job) => refill(job),
   retry: async (job) => (await refill(job)) && $("compose").requestSubmit(),
+  sent,
   changed: () => history.refresh(),
   deleted: (job) => location.hash === `#job=${job.job_id}` && (location.hash = "#new"),
 };

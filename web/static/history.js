@@ -76,7 +76,7 @@ export class History {
       );
     if (!ended(job)) return [deed("cross", "Cancel", () => this.#after(cancel(job.job_id)))];
     return [
-      deed("again", "Make again", () => this.deeds.refill(job)),
+      job.urls.inputs?.length ? deed("again", "Make again", () => this.deeds.refill(job)) : null,
       deed("bin", "Delete", () => this.#after(deleteAsked(job).then((gone) => gone && this.deeds.deleted(job)))),
     ];
   }

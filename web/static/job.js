@@ -1,5 +1,6 @@
 // The page of one job: what was sent, how far it is, what came of it.
 
+import { again } from "./again.js";
 import { ApiError, Files, cancel, getJson, remove, request, show } from "./api.js";
 import { confirm } from "./dialogs.js";
 import { $, capital, h, seconds, words } from "./dom.js";
@@ -18,12 +19,14 @@ export const STATUS_WORDS = {
   cancelled: "Cancelled",
 };
 
+const STAGE_WORDS = { stage1: "the first alone", stage2: "the second alone" };
+
 export class JobPage {
   #control = null;
   #files = new Files();
   #ticker = 0;
 
-  // `deeds`: refill(job), retry(job), changed().
+  // `deeds`: refill(job), retry(job), sent(answer), changed().
   constructor(deeds) {
     this.deeds = deeds;
     this.stage = new Stage($("stage"));
@@ -109,9 +112,10 @@ export class JobPage {
     const { job, deeds } = this;
     const button = (label, onclick, kind = "button") => h(kind, { type: "button", onclick }, label);
     if (!ended(job)) return [button("Cancel", (event) => this.#cancel(event.target))];
+    const pictures = job.urls.inputs?.length; // none when it was made from another job
     return [
-      button(job.status === "complete" ? "Make again" : "Change and send", () => deeds.refill(job)),
-      job.status === "complete" ? null : button("Try again", () => deeds.retry(job), "button.primary"),
+      pictures && button(job.status === "complete" ? "Make again" : "Change and send", () => deeds.refill(job)),
+      pictures && job.status !== "complete" && button("Try again", () => deeds.retry(job), "button.primary"),
       button("Delete", () => this.#delete(), "button.quiet"),
     ].filter(Boolean);
   }
@@ -142,6 +146,7 @@ export class JobPage {
         ? h("section.card.failed", { role: "alert" }, h("h2", {}, "It did not work"), h("p", {}, job.error))
         : null,
       complete && job.urls.files ? downloads(job, (text) => this.stage.say(text)) : null,
+      ended(job) ? again(job, this.deeds.sent) : null,
       job.warnings?.length
         ? h(
             "section.card.warned",
@@ -154,7 +159,8 @@ export class JobPage {
   }
 
   #inputs() {
-    const inputs = this.job.urls.inputs ?? [this.job.urls.files?.["stage1_output/input.png"]].filter(Boolean);
+    const { files, inputs: sent } = this.job.urls;
+    const inputs = sent?.length ? sent : [files?.["stage1_output/input.png"]].filter(Boolean);
     const sides = this.job.params.views ?? [];
     const picture = (path, at) => {
       const side = sides[at] || (at === 0 ? "Your picture" : `Picture ${at + 1}`);
@@ -178,6 +184,8 @@ export class JobPage {
     const list = h("dl.facts");
     const add = (name, value) => value && list.append(h("div", {}, h("dt", {}, name), h("dd", {}, value)));
     add("Pipeline", job.pipeline);
+    add("Stage", STAGE_WORDS[job.params.stage]);
+    if (job.made_from) add("Structure of", h("a", { href: `#job=${job.made_from}` }, "an earlier model"));
     if (job.status === "complete") add("Made in", seconds(job.ended_at - job.started_at));
     if (job.params.quality) add("Quality", job.params.quality);
     if (job.params.texture_size) add("Texture", `${job.params.texture_size} px`);

@@ -16,7 +16,7 @@ const PRESET_WORDS = {
   high: "Finest surface, larger files",
 };
 // The page has its own way to ask for these.
-const ELSEWHERE = ["image", "image_data", "image_url", "webhook_url", "views", "pipeline"];
+const ELSEWHERE = ["image", "image_data", "image_url", "webhook_url", "views", "pipeline", "stage", "job_id"];
 const OWN = "trellis";
 const FALLBACK = "relief";
 
