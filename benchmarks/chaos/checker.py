@@ -183,6 +183,8 @@ def _check_storage(verdict: Verdict, journal: Journal, books: Books, storage: Pa
     for job_id in set(books.records) - inputs:
         verdict.blame("lost", job_id, "its pictures are not there")
     verdict.facts["orphan_inputs"] = len(inputs - set(books.records))
+    ended = {job_id for job_id, record in books.records.items() if record["status"] in FINAL}
+    verdict.facts["kept_left"] = len({path.parts[-3] for path in storage.glob("extras/*/*/kept/*")} & ended)
     verdict.facts["scratch_left"] = len(list(storage.glob("scratch/*")))
 
 

@@ -38,7 +38,8 @@ def expected(pixels: bytes, seed: int, kilobytes: int) -> dict[str, bytes]:
 
 
 class WorkPipeline(Pipeline):
-    """Writes its files in pieces, with a pause after each: a process that dies here leaves half of them."""
+    """Writes its large file in pieces, with a pause after each: a process that dies here leaves half of it. The small
+    one is kept, and an attempt that finds it publishes what it finds."""
 
     PLAN: ClassVar[dict[str, float]] = {"write": 1.0}
 
@@ -50,15 +51,18 @@ class WorkPipeline(Pipeline):
         progress("write", 0, params.steps)
         with Image.open(images[0]) as image:
             files = expected(image.tobytes(), params.seed, params.kilobytes)
-        (out / "stage").mkdir()
+        small, large = out / "stage/about.json", out / "large.bin"
+        small.parent.mkdir()
+        found = kept.get(small.name)
+        small.write_bytes(found.read_bytes() if found else files["stage/about.json"])
+        kept.keep(small)
         for step in range(params.steps):
-            for name, data in files.items():
-                _append(out / name, data, step, params.steps)
+            _append(large, files["large.bin"], step, params.steps)
             if step == params.steps // 2:
                 _do(params.deed)
             time.sleep(params.seconds / params.steps)
             progress("write", step + 1, params.steps)
-        return Result(facts={"learned": False}, timings={"write": time.time() - started})
+        return Result(facts={"learned": False, "went_on": found is not None}, timings={"write": time.time() - started})
 
 
 def _append(path: Path, data: bytes, step: int, steps: int) -> None:

@@ -119,7 +119,7 @@ def world(redis: Any, queue: JobQueue, transitions: Transitions, storage: Storag
 
 def test_a_world_in_order_has_no_violations(world: World) -> None:
     found = world.verdict()
-    assert found.violations == [] and found.facts == {"orphan_inputs": 0, "scratch_left": 0}
+    assert found.violations == [] and found.facts == {"orphan_inputs": 0, "kept_left": 0, "scratch_left": 0}
 
 
 def _record_deleted(world: World) -> None:
