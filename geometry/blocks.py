@@ -34,4 +34,3 @@ def blocks(coords: Ints, resolution: int) -> Mesh:
     first = np.arange(0, len(points), 4)[:, None]
     faces = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]], axis=1).reshape(-1, 3)
     return Mesh(to_glb(points.astype(np.float32)), faces.astype(np.int32), normals=to_glb(np.concatenate(normals)))
-

@@ -4,10 +4,10 @@ import io
 from pathlib import Path
 
 import numpy as np
+from geometry.finish import Finished
 
 from geometry.cameras import orbit, perspective
 from geometry.export import EXPORTERS
-from geometry.finish import Finished
 from geometry.gaussians import Gaussians, write_ply
 from geometry.mesh import Pixels
 from geometry.splatting import render

@@ -112,7 +112,9 @@ class Model:
         with self._using("sparse_structure_decoder", "structure decoding") as decoder:
             coords = torch.nonzero(decoder(latent)[0, 0] > 0)
         if len(coords) == 0:
-            raise InputError("the model sees no object in the picture; send one that shows a single thing, or change seed")
+            raise InputError(
+                "the model sees no object in the picture; send one that shows a single thing, or change seed"
+            )
         return coords.int().cpu().numpy()
 
     def latent(

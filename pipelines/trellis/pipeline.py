@@ -5,9 +5,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
+from geometry.finish import Finished
 from torch import Tensor
 
-from geometry.finish import Finished, finish
 from geometry.gaussians import Gaussians
 from pipelines import files
 from pipelines.base import Kept, Machine, Pipeline, Progress, Result
