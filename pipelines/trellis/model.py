@@ -113,7 +113,7 @@ class Model:
             coords = torch.nonzero(decoder(latent)[0, 0] > 0)
         if len(coords) == 0:
             raise InputError(
-                "the model sees no object in the picture; send one that shows a single thing, or change seed"
+                "the model sees no object in the picture; send one of a single thing, or change seed"
             )
         return coords.int().cpu().numpy()
 

@@ -9,6 +9,7 @@ from geometry.finish import Finished
 from torch import Tensor
 
 from geometry.gaussians import Gaussians
+from geometry.mesh import Mesh
 from pipelines import files
 from pipelines.base import Kept, Machine, Pipeline, Progress, Result
 from pipelines.clock import Clock
@@ -157,18 +158,21 @@ class _Run:
                 ),
             )
         meshes = not assets.MESHES.isdisjoint(params.formats)
-        views = meshes and params.texture_bake_mode in ("best", "opt")
         gaussians = surface = None
         with self._clock("decoding"):
-            if "gaussian" in params.formats or views:
+            if "gaussian" in params.formats or (meshes and self._bakes_views):
                 gaussians = self._attempts("gaussians", lambda effort: self._model.gaussians(latent, voxels))
             if "radiance_field" in params.formats:
                 field = self._attempts("radiance field", lambda effort: self._model.radiance_field(latent, voxels))
                 assets.write_radiance_field(field, self._out)
             if meshes:
                 surface = self._attempts("mesh", lambda effort: self._model.surface(latent, voxels, effort))
-        del latent, voxels
         self._write(surface, gaussians)
+
+    @property
+    def _bakes_views(self) -> bool:
+        """Whether the texture comes from views of the splats, not from the mesh's own colours."""
+        return self._params.texture_bake_mode in ("best", "opt")
 
     def _write(self, surface: Surface | None, gaussians: Gaussians | None) -> None:
         if gaussians is not None and "gaussian" in self._params.formats:
@@ -186,4 +190,12 @@ class _Run:
                 files.write(self._out / "thumbnail.png", files.png(assets.splat_thumbnail(gaussians)))
 
     def _finished(self, surface: Surface, gaussians: Gaussians | None) -> Finished:
-        raise NotImplementedError
+        params = self._params
+        return finish(
+            Mesh(surface.vertices, surface.faces, colours=surface.colours),
+            target=max(int(assets.BUDGET * params.simplify_ratio), assets.FEWEST_TRIANGLES),
+            texture_size=params.texture_size,
+            mode="best" if params.texture_bake_mode == "opt" else params.texture_bake_mode,
+            colour_at=assets.seen_colours(gaussians) if self._bakes_views else None,
+            roughness=1.0,
+        )

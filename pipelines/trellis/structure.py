@@ -56,7 +56,7 @@ def read_structure(path: Path, resolution: int) -> Structure:
         InputError: the file is something else, or is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             rows, squares = arrays["coords"], arrays["images"]
     except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
         raise InputError(f"{path.name} is no structure of an earlier job ({error}); run stage1 again") from error
