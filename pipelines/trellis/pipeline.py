@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
-from geometry.finish import Finished
+from geometry.finish import Finished, finish
 from torch import Tensor
 
 from geometry.gaussians import Gaussians
