@@ -89,6 +89,17 @@ def test_the_order_of_the_voxels_does_not_matter() -> None:
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
+def test_a_graphics_card_gives_the_same_surface_every_time() -> None:
+    coords, features = shell(20, 101)
+    wanted = extract(cube_field(coords, features, 20))
+    first, second = (extract(cube_field(coords.cuda(), features.cuda(), 20)) for _ in range(2))
+    for ours, again, theirs in zip(first, second, wanted, strict=True):
+        assert ours is not None and again is not None and theirs is not None
+        assert torch.equal(ours, again)
+        assert torch.allclose(ours.cpu(), theirs, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("coords", "channels", "message"),
     [

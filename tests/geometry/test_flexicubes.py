@@ -84,6 +84,16 @@ def test_only_the_surface_cubes_are_needed_and_their_order_does_not_matter() -> 
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_end_of_a_row_of_cubes_does_not_touch_the_start_of_the_next(seed: int) -> None:
+    """The same cubes in the middle of a larger grid have the same surface."""
+    distances = torch.randn(9**3, generator=torch.Generator().manual_seed(seed))
+    alone = dense_field(distances, grid(8), 8)
+    amid = CubeField(alone.corners, alone.cubes + 1, 10, alone.positions, distances)
+    for ours, theirs in zip(extract(alone)[:2], extract(amid)[:2], strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_zeros_count_as_outside_and_keep_the_winding() -> None:
     distances = torch.where((grid(4).abs() < 0.3).all(dim=1), -1.0, 0.0)
     vertices, faces, _ = extract(dense_field(distances, grid(4), 4))

@@ -30,6 +30,10 @@ def one(position: tuple[float, float, float], scale: float, opacity: float, red:
     return Gaussians(*(np.array(part, np.float32) for part in parts))
 
 
+def together(*gaussians: Gaussians) -> Gaussians:
+    return Gaussians(*(np.concatenate(parts) for parts in zip(*(vars(g).values() for g in gaussians), strict=True)))
+
+
 def rotation(quaternion: np.ndarray) -> np.ndarray:
     w, axis = quaternion[0], quaternion[1:]
     cross = np.cross(np.eye(3), axis)
@@ -107,12 +111,31 @@ def test_the_filter_keeps_the_light_of_a_gaussian_smaller_than_a_pixel() -> None
 def test_the_nearer_gaussian_covers_the_farther() -> None:
     eye = -CAMERA[:3, :3].T @ CAMERA[:3, 3]
     near, far = one(tuple(0.2 * eye), 0.3, 1.0, red=1.0), one((0, 0, 0), 0.3, 1.0, red=0.0)
-    both = [Gaussians(*(np.concatenate(pair) for pair in zip(vars(a).values(), vars(b).values(), strict=True)))
-            for a, b in ((near, far), (far, near))]  # fmt: skip
-    pictures = [render(gaussians, CAMERA, INTRINSICS, 33) for gaussians in both]
+    pictures = [render(both, CAMERA, INTRINSICS, 33) for both in (together(near, far), together(far, near))]
     assert np.array_equal(pictures[0].colour, pictures[1].colour)
     assert pictures[0].colour[16, 16, 0] == pytest.approx(DENSEST, abs=1e-3)
     assert pictures[0].alpha[16, 16] == pytest.approx(1 - (1 - DENSEST) ** 2, abs=1e-5)
+
+
+def test_finished_pixels_take_no_more_and_do_not_end_the_others_of_their_tile() -> None:
+    """A wall over all but a corner of one tile, a veil over all of it behind."""
+    corner = CAMERA[1, :3] - CAMERA[0, :3]  # down and left
+    eye = -CAMERA[:3, :3].T @ CAMERA[:3, 3]
+    wall = [one(tuple((0.1 + 0.001 * k) * eye + 0.2 * corner), 0.5, 1.0) for k in range(40)]
+    scene = together(*wall, one((0, 0, 0), 1.0, 0.5, red=0.2))
+    colour, alpha, depth = render(scene, CAMERA, INTRINSICS, 16)
+    wanted = directly(scene, CAMERA, INTRINSICS, 16)
+    assert 1 <= (alpha < 1 - SPENT).sum() <= 20
+    assert np.abs(colour - wanted[..., :3]).max() < 1e-5
+    assert np.abs(alpha - wanted[..., 3]).max() < 1e-5
+    assert np.abs(depth - wanted[..., 4]).max() < 1e-5
+
+
+def test_what_nearly_touches_the_camera_is_not_drawn() -> None:
+    eye = -CAMERA[:3, :3].T @ CAMERA[:3, 3]
+    for distance, drawn in ((0.95 * NEAREST, 0), (1.05 * NEAREST, 1)):
+        gaussian = one(tuple((1 - distance / 2) * eye), 0.01, 1.0)
+        assert len(project(gaussian, CAMERA, INTRINSICS, 64).depth) == drawn
 
 
 def test_nothing_in_sight_is_black_and_empty() -> None:
