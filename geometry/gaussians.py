@@ -45,17 +45,6 @@ class Gaussians:
         """(N, 3) sRGB, not below 0."""
         return np.maximum(np.float32(SH_DC) * self.features_dc + np.float32(0.5), 0)
 
-    @property
-    def axes(self) -> Floats:
-        """(3, 3, N) own axes in the world, the columns, as long as the standard deviations along them."""
-        w, x, y, z = self.rotations.T
-        rows = [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-        return np.array(rows) * self.scales.T
-
 
 def activated(
     xyz: Tensor,

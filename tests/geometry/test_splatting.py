@@ -1,12 +1,16 @@
 """The tiles draw what every Gaussian at every pixel adds up to."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
-from geometry.cameras import orbit, perspective
+from geometry.cameras import orbit, perspective, sphere_views
 from geometry.gaussians import SH_DC, Gaussians
-from geometry.splatting import BLUR, DENSEST, FAINTEST, NEAREST, SPENT, project, render
+from geometry.splatting import BLUR, DENSEST, FAINTEST, NEAREST, SPENT, project, render, render_views
 
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "trellis"
 CAMERA = orbit(np.array([[0.5, 0.6]]), 2.0)[0]
 INTRINSICS = perspective(np.radians(40))
 
@@ -68,6 +72,13 @@ def directly(gaussians: Gaussians, extrinsics: np.ndarray, intrinsics: np.ndarra
     )
 
 
+def test_the_rotations_below_are_those_of_the_reference() -> None:
+    wanted = load_file(FIXTURES / "slat_dec_gs" / "outputs.safetensors")
+    for i in range(20):
+        axes = rotation(wanted["g0.rotation"][i]) * wanted["g0.scaling"][i]
+        assert np.allclose((axes @ axes.T)[np.triu_indices(3)], wanted["g0.covariance6"][i], atol=1e-8)
+
+
 @pytest.mark.parametrize("size", [64, 50])
 def test_tiles_agree_with_all_gaussians_at_all_pixels(size: int) -> None:
     gaussians = cloud(400, seed=1)
@@ -90,6 +101,13 @@ def test_gaussians_around_and_behind_the_camera_agree_too() -> None:
     assert np.abs(alpha - wanted[..., 3]).max() < 5e-3
 
 
+def test_many_views_are_the_single_ones_in_their_order() -> None:
+    gaussians, views = cloud(50, seed=3), orbit(sphere_views(40), 2.0)
+    for view, picture in zip(views, render_views(gaussians, views, INTRINSICS, 32), strict=True):
+        for ours, theirs in zip(picture, render(gaussians, view, INTRINSICS, 32), strict=True):
+            assert np.array_equal(ours, theirs)
+
+
 def test_a_point_lands_on_its_pixel_with_its_depth() -> None:
     spot = np.array([0.21, -0.13, 0.17])
     picture = render(one(tuple(spot), 0.002, 0.9), CAMERA, INTRINSICS, 128)
@@ -101,11 +119,12 @@ def test_a_point_lands_on_its_pixel_with_its_depth() -> None:
 
 def test_the_filter_keeps_the_light_of_a_gaussian_smaller_than_a_pixel() -> None:
     small = project(one((0, 0, 0), 1e-4, 0.8), CAMERA, INTRINSICS, 64)
-    assert len(small.depth) == 0  # its light, spread over the filter, is below what is drawn
+    assert len(small) == 0  # its light, spread over the filter, is below what is drawn
     sharp = 0.01 * INTRINSICS[0, 0] * 64 / 2  # standard deviation in pixels
     wide = project(one((0, 0, 0), 0.01, 0.8), CAMERA, INTRINSICS, 64)
-    assert np.allclose(wide.covariance, [[sharp**2 + BLUR, 0, sharp**2 + BLUR]], atol=1e-5)
-    assert np.allclose(wide.opacity * (sharp**2 + BLUR), 0.8 * sharp**2)
+    assert np.allclose(1 / wide["along"], sharp**2 + BLUR, atol=1e-5)
+    assert np.allclose(1 / wide["across"], sharp**2 + BLUR, atol=1e-5)
+    assert np.allclose(wide["opacity"] * (sharp**2 + BLUR), 0.8 * sharp**2)
 
 
 def test_the_nearer_gaussian_covers_the_farther() -> None:
@@ -135,7 +154,7 @@ def test_what_nearly_touches_the_camera_is_not_drawn() -> None:
     eye = -CAMERA[:3, :3].T @ CAMERA[:3, 3]
     for distance, drawn in ((0.95 * NEAREST, 0), (1.05 * NEAREST, 1)):
         gaussian = one(tuple((1 - distance / 2) * eye), 0.01, 1.0)
-        assert len(project(gaussian, CAMERA, INTRINSICS, 64).depth) == drawn
+        assert len(project(gaussian, CAMERA, INTRINSICS, 64)) == drawn
 
 
 def test_nothing_in_sight_is_black_and_empty() -> None:
