@@ -4,7 +4,7 @@ Finding them is cheap and imports nothing heavy; fetching them is `python -m pip
 nothing else does it: no job ever waits for a download.
 """
 
-from pipelines.weights.local import ABSENT, COMPLETE, PARTIAL, Found, find
+from pipelines.weights.local import ABSENT, COMPLETE, PARTIAL, Found, find, require
 from pipelines.weights.sources import Sources
 
-__all__ = ["ABSENT", "COMPLETE", "PARTIAL", "Found", "Sources", "find"]
+__all__ = ["ABSENT", "COMPLETE", "PARTIAL", "Found", "Sources", "find", "require"]

@@ -8,7 +8,8 @@ from os.path import isfile
 from pathlib import Path
 from typing import Any
 
-from pipelines.weights.catalog import Repository, family
+from pipelines.weights.catalog import Repository, command, family
+from pipelines.weights.errors import Missing
 from pipelines.weights.sources import Sources
 
 COMPLETE, PARTIAL, ABSENT = "complete", "partial", "absent"
@@ -55,6 +56,19 @@ def find(name: str, sources: Sources) -> Found:
         {file: path for part in parts for file, path in part.files.items()},
         {file: reason for part in parts for file, reason in part.missing.items()},
     )
+
+
+def require(name: str, sources: Sources) -> Found:
+    """The same, of a family that is complete.
+
+    Raises:
+        UnknownFamily: the catalogue has no such family.
+        Missing: a file is not here.
+    """
+    found = find(name, sources)
+    for file, reason in found.missing.items():
+        raise Missing(f"the weights of {name} are {found.state}: {file} {reason}; {command(name)}")
+    return found
 
 
 def find_repository(repository: Repository, sources: Sources) -> Found:

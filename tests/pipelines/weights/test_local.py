@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from configs.settings import ROOT
-from pipelines.weights import Sources, find
+from pipelines.errors import PipelineUnavailable
+from pipelines.weights import Sources, find, require
 from pipelines.weights.catalog import FAMILIES, Family
 from pipelines.weights.errors import UnknownFamily
 from tests.pipelines.weights.conftest import ENCODER, MODEL, PUBLISHED, REVISION, pipeline_json, safetensors
@@ -100,6 +101,15 @@ def test_a_copy_that_was_broken_off_is_not_whole(family: Family, sources: Source
         assert find("small", sources).missing == {name: "is no safetensors file, or is cut short"}
     (here / MODEL / "pipeline.json").write_text("{")
     assert find("small", sources).missing == {f"{MODEL}/pipeline.json": "names no networks"}
+
+
+def test_a_pipeline_that_lacks_its_weights_is_told_the_command(family: Family, sources: Sources, here: Path) -> None:
+    assert require("small", sources) == find("small", sources)
+    (here / MODEL / "ckpts" / "flow.json").unlink()
+    with pytest.raises(
+        PipelineUnavailable, match="partial: org/model/ckpts/flow.json is not there; python -m .* small"
+    ):
+        require("small", sources)
 
 
 def test_only_what_the_catalogue_has_can_be_asked_for() -> None:
