@@ -24,6 +24,13 @@ PIPELINES: dict[str, Entry] = {
     "relief": Entry(
         "pipelines.relief.params:ReliefParams", "pipelines.relief.pipeline:ReliefPipeline", "cpu", preview=True
     ),
+    "trellis": Entry(
+        "pipelines.trellis.params:TrellisParams",
+        "pipelines.trellis.pipeline:TrellisPipeline",
+        "device",
+        preview=True,
+        weights="trellis",
+    ),
 }
 PREVIEW = "relief"  # what makes that shape
 

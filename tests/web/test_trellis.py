@@ -248,8 +248,8 @@ def test_without_the_fallback_auto_is_unavailable(client: FlaskClient, png: byte
     assert post(client, png, pipeline="relief").status_code == 200
 
 
-def test_a_model_that_cannot_run_here_is_unavailable(client: FlaskClient, png: bytes) -> None:
-    assert "'trellis' model cannot run" in error(post(client, png, pipeline="trellis"), 503)
+def test_a_model_that_no_worker_speaks_of_is_unavailable(client: FlaskClient, png: bytes) -> None:
+    assert "MAQUETTE_PIPELINES=trellis python ai_worker.py" in error(post(client, png, pipeline="trellis"), 503)
 
 
 GET = "python -m pipelines.weights get trellis"
