@@ -174,6 +174,7 @@ def visit(schema: Any, report: Report, headers: dict[str, str]) -> None:
     for path in ("/image_to_3d", "/trellis/image_to_3d"):
         ask("POST", path, 200, body=form, media_type="multipart/form-data", headers={"Idempotency-Key": path})
         ask("POST", path, 200, body={"image": image, "pipeline": "probe"}, media_type="application/json")
+        ask("POST", path, 404, body={"stage": "stage2", "job_id": "0" * 32}, media_type="application/json")
     for state in _STATES:
         job = {"job_id": _MARK + state}
         ask("GET", "/jobs/{job_id}", 200, path_parameters=dict(job))
