@@ -19,8 +19,9 @@ from networks.dinov2 import VisionTransformer
 from networks.trellis import build
 from networks.weights import WeightsMismatch, fill, read_tensors
 from pipelines.errors import PipelineUnavailable
-from pipelines.weights import Found, Sources, find
+from pipelines.weights import Sources, require
 from pipelines.weights.catalog import command
+from pipelines.weights.construction import construction
 
 FAMILY = "trellis"
 REPOSITORY = "microsoft/TRELLIS-image-large"
@@ -54,7 +55,7 @@ class Checkpoint:
     """
 
     def __init__(self, sources: Sources) -> None:
-        self._found = _complete(find(FAMILY, sources))
+        self._found = require(FAMILY, sources)
         index = self._read(f"{REPOSITORY}/pipeline.json")
         try:
             args = index["args"]
@@ -89,9 +90,8 @@ class Checkpoint:
             raise PipelineUnavailable(f"the weights of {key} cannot be used: {error}; {_REMEDY}") from error
 
     def _encoder(self) -> VisionTransformer:
-        own = self._path(_ENCODER_FILE).with_suffix(".json")
-        config = json.loads((own if own.is_file() else NETWORKS / "dinov2" / "vitl14_reg4.json").read_text())
-        return VisionTransformer(**config["args"])
+        numbers = NETWORKS / "dinov2" / "vitl14_reg4.json"
+        return VisionTransformer(**construction(self._path(_ENCODER_FILE), otherwise=numbers).args)
 
     def _file(self, key: str, suffix: str) -> str:
         return f"{REPOSITORY}/{self._stems[key]}{suffix}"
@@ -108,13 +108,6 @@ class Checkpoint:
 
 
 _REMEDY = f"`{command(FAMILY)}` fetches them, `python -m pipelines.weights verify {FAMILY}` checks them"
-
-
-def _complete(found: Found) -> Found:
-    if found.missing:
-        some = ", ".join(f"{name} {reason}" for name, reason in list(found.missing.items())[:3])
-        raise PipelineUnavailable(f"weights of TRELLIS: {some}; {_REMEDY}")
-    return found
 
 
 def _sampling(sampler: Mapping[str, Any]) -> Sampling:

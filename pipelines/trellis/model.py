@@ -77,8 +77,9 @@ class Model:
 
     def warm(self) -> None:
         """Loads what every job starts with."""
-        with self._using(ENCODER, "conditioning"), self._using("sparse_structure_flow_model", "structure"):
-            return
+        for key in (ENCODER, "sparse_structure_flow_model"):
+            with self._using(key, "loading"):
+                pass
 
     @contextmanager
     def _using(self, key: str, stage: str) -> Iterator:  # type: ignore[type-arg]
@@ -112,9 +113,7 @@ class Model:
         with self._using("sparse_structure_decoder", "structure decoding") as decoder:
             coords = torch.nonzero(decoder(latent)[0, 0] > 0)
         if len(coords) == 0:
-            raise InputError(
-                "the model sees no object in the picture; send one of a single thing, or change seed"
-            )
+            raise InputError("the model sees no object in the picture; send one of a single thing, or change seed")
         return coords.int().cpu().numpy()
 
     def latent(

@@ -135,7 +135,7 @@ class Residents:
         finally:
             self.ledger.stages[stage] = max(self.ledger.stages.get(stage, 0), self._memory.peak())
             del network
-            if self._low_vram:
+            if self._low_vram and key in self._here:
                 self._leave(key)
                 self._memory.release()
 

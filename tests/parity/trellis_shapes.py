@@ -6,6 +6,7 @@ from typing import cast
 import numpy as np
 import torch
 from scipy.spatial import KDTree
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from geometry.axes import rotations_to_splats, to_glb, to_splats
@@ -105,8 +106,9 @@ def slat_dec_gs(unit: Unit) -> list[Check]:
 
 
 def _activations(gaussians: Gaussians) -> dict[str, Tensor]:
-    axes = gaussians.axes
-    covariance = np.einsum("ikn,jkn->nij", axes, axes)[:, *np.triu_indices(3)]
+    turns = Rotation.from_quat(gaussians.rotations[:, [1, 2, 3, 0]]).as_matrix()
+    axes = turns * gaussians.scales[:, None]
+    covariance = (axes @ axes.transpose(0, 2, 1))[:, *np.triu_indices(3)]
     parts = {
         "xyz": gaussians.positions,
         "scaling": gaussians.scales,

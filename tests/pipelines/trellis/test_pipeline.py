@@ -39,7 +39,9 @@ def test_a_picture_becomes_a_sound_mesh_and_splats_with_every_step_told(go: Go, 
     }  # fmt: skip
     assert shown == [tmp_path / "out/preview.glb"]
     told = [(step.stage, step.step, step.of) for step in steps]
-    assert [one for one in told if one[0] == "structure" and one[2] == 3][:3] == [("structure", i, 3) for i in (1, 2, 3)]
+    assert [one for one in told if one[0] == "structure" and one[2] == 3][:3] == [
+        ("structure", i, 3) for i in (1, 2, 3)
+    ]
     assert ("latent", 1, 2) in told and ("latent", 2, 2) in told
     fractions = [step.fraction for step in steps]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
@@ -206,7 +208,7 @@ def test_weights_that_are_not_there_or_do_not_fit_name_the_remedy(tmp_path: Path
     config = json.loads(stem.with_suffix(".json").read_text())
     config["args"]["num_blocks"] = 3
     stem.with_suffix(".json").write_text(json.dumps(config))
-    with pytest.raises(PipelineUnavailable, match=r"slat_flow_model.*missing blocks\\.2.*verify trellis"):
+    with pytest.raises(PipelineUnavailable, match=r"slat_flow_model.*missing blocks\.2.*verify trellis"):
         Checkpoint(Sources(tmp_path)).load("slat_flow_model", torch.float32)
     index = tmp_path / "microsoft/TRELLIS-image-large/pipeline.json"
     index.write_text(index.read_text().replace("GuidanceInterval", ""))
