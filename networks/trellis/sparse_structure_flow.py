@@ -42,7 +42,8 @@ class SparseStructureFlow(FlowTransformer):
         if resolution % patch_size:
             raise ValueError(f"resolution is {resolution}, which patch_size {patch_size} does not divide")
         self.in_channels, self.resolution, self.patch_size = in_channels, resolution, patch_size
-        side = torch.arange(resolution // patch_size)
+        # On the CPU even when the rest is built on the meta device, where this would load half of torch's compiler.
+        side = torch.arange(resolution // patch_size, device="cpu")
         self.register_buffer("pos_emb", position_embedding(torch.cartesian_prod(side, side, side), model_channels))
         self.input_layer = nn.Linear(in_channels * patch_size**3, model_channels)
         self.out_layer = nn.Linear(model_channels, out_channels * patch_size**3)

@@ -141,7 +141,7 @@ class Model:
             parameters = decoder.parameters_of(decoder(latent, voxels), voxels.coords[:, 1:])
             config = decoder.representation_config
             return activated(
-                *parameters,
+                **parameters._asdict(),
                 scaling_bias=config["scaling_bias"],
                 opacity_bias=config["opacity_bias"],
                 smallest=config["3d_filter_kernel_size"],
