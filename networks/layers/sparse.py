@@ -18,7 +18,7 @@ class Kernel(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_channels, size, size, size, channels))
         self.bias = nn.Parameter(torch.empty(out_channels))
         with torch.no_grad():
-            self.weight.normal_(std=(channels * size**3) ** -0.5)
+            self.weight.uniform_(-1, 1).mul_((channels * size**3) ** -0.5)
             self.bias.zero_()
 
 
