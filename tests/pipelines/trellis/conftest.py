@@ -1,10 +1,11 @@
 """A tiny checkpoint, made once, and the pipeline on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from pipelines.base import Kept, Machine, Progress, Result, Step
 from pipelines.trellis.params import TrellisParams
@@ -21,6 +22,15 @@ QUICK: dict[str, Any] = {
     "simplify_ratio": 0.1,
 }
 Go = Callable[..., tuple[Result, list[Step]]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other crawl where other tests run beside them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
