@@ -51,10 +51,11 @@ def _dots(normal: Floats) -> Floats:
 
 
 def _face_neighbours(faces: Ints) -> Ints:
-    """(F, 3) the face beyond each side of a closed mesh."""
+    """(F, 3) the face beyond each side; at the border of an open mesh the face itself."""
     forward, backward = edge_keys(directed_edges(faces))
     order = np.argsort(forward, kind="stable")
-    partner = order[np.searchsorted(forward[order], backward)]
+    place = np.minimum(np.searchsorted(forward[order], backward), len(order) - 1)
+    partner = np.where(forward[order[place]] == backward, order[place], np.arange(len(order)))
     return (partner % len(faces)).reshape(3, -1).T
 
 

@@ -10,31 +10,39 @@ ROUNDS = 8
 TINY_PART = 1e-3  # share of the whole area below which a part is dust
 
 
-def close(vertices: Floats, faces: Ints) -> tuple[Floats, Ints]:
-    """The mesh with bad faces dropped and every hole closed; still open only if eight rounds were not enough."""
+def close(vertices: Floats, faces: Ints, hole_limit: float | None = None) -> tuple[Floats, Ints]:
+    """The mesh with bad faces dropped and every hole closed; still open only if eight rounds were not enough.
+
+    Args:
+        hole_limit: length around a hole, in the mesh's units, beyond which it is left open; None closes all.
+    """
     points, triangles = np.asarray(vertices, np.float32), np.asarray(faces, np.int64)
     for attempt in range(ROUNDS):
         triangles = _without_degenerate(triangles)
         if is_closed(triangles):
             break
-        triangles = _without_bad_edges(triangles, widely=attempt >= 2)
-        points, triangles = _fill_loops(points, triangles)
+        sound = _without_bad_edges(triangles, widely=attempt >= 2)
+        points, filled = _fill_loops(points, sound, hole_limit)
+        settled = len(sound) == len(triangles) == len(filled)
+        triangles = filled
+        if settled:
+            break
     return compact(points, triangles)
 
 
 def drop_small_parts(vertices: Floats, faces: Ints, share: float = TINY_PART) -> tuple[Floats, Ints]:
     """The mesh without parts whose area is below `share` of the whole."""
-    part = _parts(faces, len(vertices))
+    part = face_parts(faces, len(vertices))
     area = np.bincount(part, np.sqrt((face_normals(vertices, faces) ** 2).sum(axis=1)))
     return compact(vertices, faces[(area >= share * area.sum())[part]])
 
 
 def count_parts(faces: Ints) -> int:
     """How many connected parts there are."""
-    return int(_parts(faces, int(faces.max(initial=-1)) + 1).max(initial=-1)) + 1
+    return int(face_parts(faces, int(faces.max(initial=-1)) + 1).max(initial=-1)) + 1
 
 
-def _parts(faces: Ints, count: int) -> Ints:
+def face_parts(faces: Ints, count: int) -> Ints:
     """(F,) number of the connected part of each face: mesh.face_components by scipy, several times faster."""
     start, end = directed_edges(faces).T
     graph = sparse.coo_matrix((np.ones(len(start), bool), (start, end)), (count, count))
@@ -72,14 +80,16 @@ def _counts(keys: Ints) -> Ints:
     return count[inverse]
 
 
-def _fill_loops(points: Floats, faces: Ints) -> tuple[Floats, Ints]:
-    """The mesh with each boundary loop closed by one triangle or by a fan around its mean."""
+def _fill_loops(points: Floats, faces: Ints, limit: float | None) -> tuple[Floats, Ints]:
+    """The mesh with each boundary loop up to `limit` closed by one triangle or by a fan around its mean."""
     edges = directed_edges(faces)
     forward, backward = edge_keys(edges)
     lonely = edges[~np.isin(forward, backward)]
     added: list[list[tuple[int, ...]]] = []
     centres: list[Floats] = []
     for loop in _loops(lonely[:, ::-1]):
+        if limit is not None and _length(points[loop]) > limit:
+            continue
         if len(loop) == 3:
             added.append([tuple(loop)])
             continue
@@ -91,6 +101,11 @@ def _fill_loops(points: Floats, faces: Ints) -> tuple[Floats, Ints]:
     if centres:
         points = np.concatenate([points, np.asarray(centres, np.float32)])
     return points, np.concatenate([faces, np.asarray([face for fan in added for face in fan], np.int64)])
+
+
+def _length(loop: Floats) -> float:
+    steps = loop - np.roll(loop, 1, axis=0)
+    return float(np.sqrt((steps * steps).sum(axis=1)).sum())
 
 
 def _loops(edges: Ints) -> list[list[int]]:
