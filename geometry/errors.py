@@ -2,6 +2,7 @@
 
 MeshError
 ├── UnreadableMesh   a file that is no mesh, or holds more than we can carry over
+├── UnusableMesh     triangles from which nothing can be made
 └── MissingLibrary   an optional library is not installed
 """
 
@@ -11,6 +12,10 @@ class MeshError(Exception):
 
 
 class UnreadableMesh(MeshError, ValueError):
+    pass
+
+
+class UnusableMesh(MeshError, ValueError):
     pass
 
 

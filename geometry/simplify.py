@@ -4,9 +4,13 @@ import fast_simplification
 import numpy as np
 
 from geometry.cleanup import close, count_parts
+from geometry.collapse import collapse
+from geometry.fit import fit
 from geometry.mesh import Floats, Ints, compact, euler_number, is_closed, signed_volume
 
 SPONGE = 300  # Euler numbers further from zero belong to noise, not to things
+ROUNDS = 2  # of fitting
+QUICK, CAREFUL = 2, 4  # times the target, where the collapse one best edge at a time begins
 AGGRESSION = 4  # 7, the library's default, gives slivers; 2 may stop early
 
 
@@ -28,6 +32,35 @@ def simplify(vertices: Floats, faces: Ints, target: int) -> tuple[Floats, Ints]:
                 return small_points, small_triangles
         budget *= 1.6
     return compact(points, triangles)
+
+
+def approximate(
+    vertices: Floats, faces: Ints, target: int, careful: bool = False, hole_limit: float | None = None
+) -> tuple[Floats, Ints]:
+    """About `target` triangles as near to the dense surface as they can be: collapse, repair, then fitted to it.
+
+    One collapse whatever comes out, so that a noisy mesh costs no more than a smooth one; the Euler number may differ.
+
+    Args:
+        careful: collapses more of it one best edge at a time; nearer, and slower.
+        hole_limit: as `cleanup.close` has it.
+    """
+    points, triangles = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
+    if target >= len(triangles):
+        return close(points, triangles, hole_limit)
+    more = CAREFUL if careful else QUICK
+    small_points, small = close(*_collapse(points, triangles, more * target, AGGRESSION - 1), hole_limit)
+    small_points, small = collapse(small_points, small, target)
+    return fit(small_points, small, points, rounds=ROUNDS), small
+
+
+def _collapse(points: Floats, triangles: Ints, target: int, aggression: int) -> tuple[Floats, Ints]:
+    """Quadric collapse; what stopped early goes on more boldly."""
+    while len(triangles) > target and aggression <= 7:
+        before = len(triangles)
+        points, triangles = fast_simplification.simplify(points, triangles, target_count=target, agg=aggression)
+        aggression += 1 if len(triangles) < before else 2
+    return points, triangles
 
 
 def _topology(faces: Ints) -> tuple[int, int]:
