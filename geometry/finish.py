@@ -15,6 +15,7 @@ from geometry.errors import UnusableMesh
 from geometry.mesh import (
     Floats,
     Ints,
+    Mask,
     Material,
     Mesh,
     Pixels,
@@ -181,7 +182,7 @@ def _texture(
     if finer > 1:
         mass = cv2.resize(covered.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
         picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) / np.maximum(mass, 1e-6)[..., None]
-        covered = mass > 0
+        covered = np.asarray(mass > 0)
     return bake.fill_outside(np.clip(picture + 0.5, 0, 255).astype(np.uint8), covered)
 
 
@@ -189,7 +190,7 @@ def _with_unknown(
     colours: Floats, fragments: Fragments, positions: Floats, mesh: Mesh, surface: DenseSurface
 ) -> Floats:
     """The colours with rows of NaN replaced: by the dense mesh's own, or else by what is known around them."""
-    unknown = np.isnan(colours).any(axis=1)
+    unknown: Mask = np.isnan(colours).any(axis=1)
     if not unknown.any():
         return colours
     colours = np.where(unknown[:, None], 0, colours).astype(np.float32)

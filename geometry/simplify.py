@@ -8,6 +8,8 @@ from geometry.collapse import collapse
 from geometry.fit import fit
 from geometry.mesh import Floats, Ints, compact, euler_number, is_closed, signed_volume
 
+SLOWLY = 20_000  # faces that are collapsed one best edge at a time anyway
+FEW = 50_000  # dense vertices
 SPONGE = 300  # Euler numbers further from zero belong to noise, not to things
 ROUNDS = 2  # of fitting
 QUICK, CAREFUL = 2, 4  # times the target, where the collapse one best edge at a time begins
@@ -48,10 +50,19 @@ def approximate(
     points, triangles = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
     if target >= len(triangles):
         return close(points, triangles, hole_limit)
-    more = CAREFUL if careful else QUICK
-    small_points, small = close(*_collapse(points, triangles, more * target, AGGRESSION - 1), hole_limit)
+    budget = max((CAREFUL if careful else QUICK) * target, SLOWLY)
+    small_points, small = close(*_collapse(points, triangles, budget, AGGRESSION - 1), hole_limit)
     small_points, small = collapse(small_points, small, target)
-    return fit(small_points, small, points, rounds=ROUNDS), small
+    return fit(small_points, small, _samples(points, triangles), rounds=ROUNDS), small
+
+
+def _samples(points: Floats, triangles: Ints) -> Floats:
+    """(N, 3) places of the dense surface: its vertices, and where these are few also the middles of sides and faces."""
+    if len(points) > FEW:
+        return points
+    corners = points[triangles]
+    sides = 0.5 * (corners + corners[:, [1, 2, 0]])
+    return np.concatenate([points, sides.reshape(-1, 3), corners.mean(axis=1)])
 
 
 def _collapse(points: Floats, triangles: Ints, target: int, aggression: int) -> tuple[Floats, Ints]:
