@@ -190,7 +190,7 @@ def _with_unknown(
     colours: Floats, fragments: Fragments, positions: Floats, mesh: Mesh, surface: DenseSurface
 ) -> Floats:
     """The colours with rows of NaN replaced: by the dense mesh's own, or else by what is known around them."""
-    unknown: Mask = np.isnan(colours).any(axis=1)
+    unknown: Mask = np.asarray(np.isnan(colours).any(axis=1))
     if not unknown.any():
         return colours
     colours = np.where(unknown[:, None], 0, colours).astype(np.float32)

@@ -5,9 +5,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
-from geometry.finish import Finished, finish
 from torch import Tensor
 
+from geometry.finish import Finished, finish
 from geometry.gaussians import Gaussians
 from geometry.mesh import Mesh
 from pipelines import files
@@ -196,6 +196,6 @@ class _Run:
             target=max(int(assets.BUDGET * params.simplify_ratio), assets.FEWEST_TRIANGLES),
             texture_size=params.texture_size,
             mode="best" if params.texture_bake_mode == "opt" else params.texture_bake_mode,
-            colour_at=assets.seen_colours(gaussians) if self._bakes_views else None,
+            colour_at=assets.seen_colours(gaussians, surface) if gaussians is not None and self._bakes_views else None,
             roughness=1.0,
         )
