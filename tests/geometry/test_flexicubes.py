@@ -25,7 +25,7 @@ def noise(resolution: int, seed: int) -> Tensor:
     return torch.where((grid(resolution).abs() == 0.5).any(dim=1), 1.0, distances)
 
 
-@pytest.mark.parametrize(("name", "resolution"), [("sphere", 10), ("torus", 12), ("noise", 8)])
+@pytest.mark.parametrize(("name", "resolution"), [("sphere", 10), ("noise", 8)])
 def test_deformed_and_weighted_cubes_give_the_mesh_and_colours_of_the_reference(name: str, resolution: int) -> None:
     given = load_file(FIXTURES / f"flexicubes_{name}" / "inputs.safetensors")
     wanted = {
@@ -42,7 +42,7 @@ def test_deformed_and_weighted_cubes_give_the_mesh_and_colours_of_the_reference(
     assert (torch.cdist(ours, theirs, compute_mode="donot_use_mm_for_euclid_dist").amin(dim=1) < 1e-5).all()
 
 
-@pytest.mark.parametrize(("name", "resolution"), [("sphere", 10), ("torus", 12), ("noise", 8)])
+@pytest.mark.parametrize(("name", "resolution"), [("sphere", 10), ("noise", 8)])
 def test_plain_cubes_give_the_mesh_of_the_reference(name: str, resolution: int) -> None:
     given = load_file(FIXTURES / f"flexicubes_{name}" / "inputs.safetensors")
     wanted = {
