@@ -38,9 +38,7 @@ def sparse_conv(
     if chosen == "spconv":
         return _spconv(x, weight, bias, voxels)[rows or slice(None)]
     if chosen == "triton":
-        from networks.ops.sparse_conv_triton import gathered_conv
-
-        return gathered_conv(x, _matrices(weight), bias, voxels.neighbours[:, rows or slice(None)])
+        return _triton(x, weight, bias, voxels.neighbours[:, rows or slice(None)])
     return _plain(x, _matrices(weight), bias, voxels, rows)
 
 
@@ -129,6 +127,14 @@ def _triton_agrees(dtype: torch.dtype) -> bool:
         lambda: sparse_conv(x, weight, bias, voxels, "triton"),
         lambda: sparse_conv(x, weight, bias, voxels, "plain"),
     )
+
+
+def _triton(x: Tensor, weight: Tensor, bias: Tensor, neighbours: Tensor) -> Tensor:
+    if not (x.is_cuda and find_spec("triton")):
+        raise RuntimeError("sparse_conv=triton wants CUDA and triton, which torch's CUDA builds bring; or use plain")
+    from networks.ops.sparse_conv_triton import gathered_conv
+
+    return gathered_conv(x, _matrices(weight), bias, neighbours)
 
 
 def _spconv(x: Tensor, weight: Tensor, bias: Tensor, voxels: Voxels) -> Tensor:
