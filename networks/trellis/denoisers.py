@@ -30,8 +30,8 @@ class _Denoiser:
 
     def __call__(self, x: Tensor, step: int, views: Sequence[int | None]) -> list[Tensor]:
         """The velocity under each of the views; None is the empty condition."""
-        if self._one_batch and len(views) > 1 and (len(views) == 2 or self._samples(x) == 1):
-            seen = [view for view in views if view is not None]
+        seen = [view for view in views if view is not None]
+        if self._one_batch and len(views) > 1 and (len(seen) == 1 or self._samples(x) == 1):
             return self._predict(x, step, self._shown(seen), len(seen), len(views))
         return [v for view in views for v in self._predict(x, step, self._shown([view]), int(view is not None), 1)]
 
