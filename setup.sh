@@ -127,10 +127,11 @@ install_chromium() {
 # numba keeps what it compiled beside the sources; a job should never have to wait for it.
 compile_kernels() {
     local wanted
-    wanted=$(cat geometry/*.py pipelines/relief/*.py | cksum)
+    wanted=$(cat geometry/*.py pipelines/relief/*.py pipelines/trellis/*.py | cksum)
     [ "$(cat .venv/compiled 2>/dev/null)" != "$wanted" ] || return 0
     say "compiling kernels (once)"
     .venv/bin/python -c 'import pipelines; pipelines.load("relief", pipelines.Machine("cpu"))'
+    .venv/bin/python -c 'from pipelines.trellis.kernels import compile_kernels; compile_kernels()'
     echo "$wanted" >.venv/compiled
 }
 

@@ -23,9 +23,10 @@ class ReliefParams(Params):
     texture_size: int = Field(
         default=1024, ge=64, le=4096, multiple_of=64, description="side of the square texture in pixels"
     )
-    texture_bake_mode: Literal["pbr", "fast", "opt"] = Field(
+    texture_bake_mode: Literal["pbr", "fast", "opt", "best"] = Field(
         default="pbr",
-        description="pbr: base colour and normal map; opt: base colour, supersampled; fast: base colour, one sample",
+        description="pbr: base colour and normal map; opt, or best: base colour, supersampled; fast: base colour, "
+        "one sample",
     )
     quality: Literal["standard", "high"] = Field(
         default="standard", description="high: finer grid, more triangles, 3.5 times the time"

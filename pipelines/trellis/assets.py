@@ -55,16 +55,16 @@ def write_radiance_field(field: RadianceField, out: Path) -> None:
     files.write(out / "radiance_field.npz", stream.getvalue())
 
 
-def seen_colours(gaussians: Gaussians, surface: Surface) -> ColourAt:
-    """What views of the splats from all around show at places of the mesh."""
+def seen_colours(gaussians: Gaussians, surface: Surface, views: int = VIEWS, side: int = VIEW_SIDE) -> ColourAt:
+    """What so many views of the splats from all around show at places of the mesh."""
     lens = perspective(_FIELD_OF_VIEW)
-    cameras = orbit(sphere_views(VIEWS), _DISTANCE)
-    views = []
-    for camera, picture in zip(cameras, render_views(gaussians, cameras, lens, VIEW_SIDE), strict=True):
+    cameras = orbit(sphere_views(views), _DISTANCE)
+    seen = []
+    for camera, picture in zip(cameras, render_views(gaussians, cameras, lens, side), strict=True):
         colour = picture.colour / np.maximum(picture.alpha, _LEAST_ALPHA)[..., None]
         pixels = (colour.clip(0, 1) * 255).round().astype(np.uint8)
-        views.append(View(pixels, camera @ _FROM_UPRIGHT, lens, picture.alpha >= _LEAST_ALPHA))
-    return view_colours(surface.vertices, surface.faces, views, robust=True)
+        seen.append(View(pixels, camera @ _FROM_UPRIGHT, lens, picture.alpha >= _LEAST_ALPHA))
+    return view_colours(surface.vertices, surface.faces, seen, robust=True)
 
 
 def splat_thumbnail(gaussians: Gaussians) -> Pixels:

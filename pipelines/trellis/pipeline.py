@@ -18,6 +18,7 @@ from pipelines.showcase import write_showcase
 from pipelines.trellis import assets
 from pipelines.trellis.checkpoint import REPOSITORY, Checkpoint
 from pipelines.trellis.effort import Attempts, usual
+from pipelines.trellis.kernels import compile_kernels
 from pipelines.trellis.model import Model, Sampled, Surface
 from pipelines.trellis.params import TrellisParams
 from pipelines.trellis.pictures import prepare
@@ -47,6 +48,7 @@ class TrellisPipeline(Pipeline):
         self._model = Model(Checkpoint(machine.weights), machine)
 
     def setup(self) -> None:
+        compile_kernels()
         self._model.warm()
 
     def plan(self, params: TrellisParams) -> Mapping[str, float]:

@@ -130,7 +130,7 @@ def test_the_form_tells_the_bounds(document: dict[str, Any]) -> None:
     size = {"type": "integer", "default": 1024, "minimum": 64, "maximum": 4096, "multipleOf": 64}
     assert size.items() <= told["texture_size"].items()
     assert {"type": "number", "exclusiveMinimum": 0, "maximum": 1}.items() <= told["simplify_ratio"].items()
-    assert {"type": "string", "enum": ["pbr", "fast", "opt"]}.items() <= told["texture_bake_mode"].items()
+    assert {"type": "string", "enum": ["pbr", "fast", "opt", "best"]}.items() <= told["texture_bake_mode"].items()
     assert told["swap_sides"]["type"] == "boolean" and told["swap_sides"]["x-pipelines"] == ["relief"]
     assert told["views"]["items"]["enum"] == ["front", "back", "left", "right"]
     assert told["image"]["items"] == {"type": "string", "format": "binary"}

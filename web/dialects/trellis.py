@@ -40,7 +40,7 @@ class TrellisForm(BaseModel):
     slat_cfg_strength: float = Field(4.0, ge=0, le=100, description="guidance for the structured latent")
     simplify_ratio: float = Field(1.0, gt=0, le=1, description="share of the mesh's triangles to keep")
     texture_size: int = Field(1024, ge=64, le=4096, multiple_of=64, description="side of the texture in pixels")
-    texture_bake_mode: Literal["pbr", "fast", "opt"] = Field("pbr", description="how the texture is made")
+    texture_bake_mode: Literal["pbr", "fast", "opt", "best"] = Field("pbr", description="how the texture is made")
     stage: Literal["both", "stage1", "stage2"] = Field(
         "both", description="stage1: only the structure; stage2: go on from that of an earlier job, without a picture"
     )
