@@ -29,7 +29,7 @@ class DenseSurface:
         if self._mesh.colours is None:
             return np.full((len(points), 3), otherwise, np.float32)
         if not self._exact:
-            return self._mesh.colours[self._vertices.query(points)[1]].astype(np.float32)
+            return self._mesh.colours[self._vertices.query(points, workers=2)[1]].astype(np.float32)
         return self._interpolated(self._mesh.colours, points)
 
     def normals_at(self, points: Floats) -> Floats:

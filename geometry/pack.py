@@ -29,12 +29,14 @@ def place_charts(flat: Floats, faces: Ints, owner: Ints, size: int) -> Floats:
     area = 0.5 * np.abs(sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]).sum()
     face_owner = owner[faces[:, 0]]
     order = np.argsort(face_owner, kind="stable")
-    members = np.split(faces[order], np.cumsum(np.bincount(face_owner, minlength=count))[:-1])
+    members = [
+        _Chart(local, part) for part in np.split(faces[order], np.cumsum(np.bincount(face_owner, minlength=count))[:-1])
+    ]
     high = np.zeros((count, 2))
     np.maximum.at(high, owner, local)
     scale = CELLS * np.sqrt(FILL / area)
     for _ in range(TRIES if count <= MANY else 0):
-        places = _try(local, members, scale)
+        places = _try(members, scale)
         if places is not None:
             turned, origin = places
             cells = local * scale
@@ -62,12 +64,23 @@ def _on_shelves(local: Floats, owner: Ints, high: Floats, size: int, scale: floa
         scale *= SHRINK
 
 
-def _try(local: Floats, members: list[Ints], scale: float) -> tuple[Mask, Floats] | None:
+class _Chart:
+    """The vertices that one chart uses and its faces among them."""
+
+    def __init__(self, local: Floats, faces: Ints) -> None:
+        used, renumbered = np.unique(faces, return_inverse=True)
+        self.points, self.faces = local[used], renumbered.reshape(-1, 3)
+
+
+def _try(members: list[_Chart], scale: float) -> tuple[Mask, Floats] | None:
     """Quarter turns and origins in cells, or None if the charts do not fit at this scale."""
     occupied = np.zeros((CELLS, CELLS), np.float32)
     turned, origin = np.zeros(len(members), bool), np.zeros((len(members), 2))
-    masks = [_mask(local, faces, scale) for faces in members]
-    for chart in sorted(range(len(members)), key=lambda k: -int(masks[k].sum())):
+    masks = [_mask(chart, scale) for chart in members]
+    sizes = [int(mask.sum()) for mask in masks]
+    if sum(sizes) > CELLS * CELLS:
+        return None
+    for chart in sorted(range(len(members)), key=lambda k: -sizes[k]):
         best = None
         for turn in (False, True):
             mask = np.ascontiguousarray(np.rot90(masks[chart])) if turn else masks[chart]
@@ -82,14 +95,11 @@ def _try(local: Floats, members: list[Ints], scale: float) -> tuple[Mask, Floats
     return turned, origin
 
 
-def _mask(local: Floats, faces: Ints, scale: float) -> Floats:
+def _mask(chart: _Chart, scale: float) -> Floats:
     """Cells a chart needs, with one cell around it."""
-    used, renumbered = np.unique(faces, return_inverse=True)
-    points = local[used] * scale + 1.0
+    points = chart.points * scale + 1.0
     width, height = (int(np.ceil(points[:, k].max())) + 1 for k in range(2))
-    fine = rasterize(
-        np.column_stack([points * 2, np.zeros(len(points))]), renumbered.reshape(-1, 3), 2 * height, 2 * width
-    )
+    fine = rasterize(np.column_stack([points * 2, np.zeros(len(points))]), chart.faces, 2 * height, 2 * width)
     covered: Pixels = np.asarray((fine.face >= 0).reshape(height, 2, width, 2).any(axis=(1, 3)), np.uint8)
     cells = np.floor(points).astype(np.int64)
     covered[cells[:, 1], cells[:, 0]] = 1
