@@ -6,7 +6,7 @@ from numba import njit
 from geometry import bvh
 from geometry.mesh import Floats, Ints, Mask, directed_edges, face_normals, unit
 
-STEPS = 8  # of conjugate gradients a round
+STEPS = 5  # of conjugate gradients a round
 STIFF = 0.01  # how strongly a vertex keeps its place, as a share of what pulls it
 ANCHOR = 1e-3  # the same for vertices that nothing pulls, as a share of the mean pull
 REACH = 0.5  # mean edges beyond which a dense point belongs to something that was dropped

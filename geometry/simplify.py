@@ -11,7 +11,6 @@ from geometry.mesh import Floats, Ints, compact, euler_number, is_closed, signed
 SLOWLY = 20_000  # faces that are collapsed one best edge at a time anyway
 FEW = 50_000  # dense vertices
 SPONGE = 300  # Euler numbers further from zero belong to noise, not to things
-ROUNDS = 2  # of fitting
 QUICK, CAREFUL = 2, 4  # times the target, where the collapse one best edge at a time begins
 AGGRESSION = 4  # 7, the library's default, gives slivers; 2 may stop early
 
@@ -44,7 +43,7 @@ def approximate(
     One collapse whatever comes out, so that a noisy mesh costs no more than a smooth one; the Euler number may differ.
 
     Args:
-        careful: collapses more of it one best edge at a time; nearer, and slower.
+        careful: collapses more of it one best edge at a time, and fits twice; nearer, and slower.
         hole_limit: as `cleanup.close` has it.
     """
     points, triangles = np.asarray(vertices, np.float32), np.asarray(faces, np.int32)
@@ -53,7 +52,7 @@ def approximate(
     budget = max((CAREFUL if careful else QUICK) * target, SLOWLY)
     small_points, small = close(*_collapse(points, triangles, budget, AGGRESSION - 1), hole_limit)
     small_points, small = collapse(small_points, small, target)
-    return fit(small_points, small, _samples(points, triangles), rounds=ROUNDS), small
+    return fit(small_points, small, _samples(points, triangles), rounds=2 if careful else 1), small
 
 
 def _samples(points: Floats, triangles: Ints) -> Floats:
