@@ -52,7 +52,8 @@ def approximate(
     budget = max((CAREFUL if careful else QUICK) * target, SLOWLY)
     small_points, small = close(*_collapse(points, triangles, budget, AGGRESSION - 1), hole_limit)
     small_points, small = collapse(small_points, small, target)
-    return fit(small_points, small, _samples(points, triangles), rounds=2 if careful else 1), small
+    rounds = 2 if careful or len(points) <= FEW else 1
+    return fit(small_points, small, _samples(points, triangles), rounds), small
 
 
 def _samples(points: Floats, triangles: Ints) -> Floats:
