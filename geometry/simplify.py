@@ -51,7 +51,8 @@ def approximate(
         return close(points, triangles, hole_limit)
     budget = max((CAREFUL if careful else QUICK) * target, SLOWLY)
     small_points, small = close(*_collapse(points, triangles, budget, AGGRESSION - 1), hole_limit)
-    small_points, small = collapse(small_points, small, target)
+    # Closing may leave vertices where sheets touch, which a collapse can join; so what it leaves is closed again.
+    small_points, small = close(*collapse(small_points, small, target), hole_limit)
     rounds = 2 if careful or len(points) <= FEW else 1
     return fit(small_points, small, _samples(points, triangles), rounds), small
 
