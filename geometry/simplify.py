@@ -50,7 +50,7 @@ def approximate(
     if target >= len(triangles):
         return close(points, triangles, hole_limit)
     budget = max((CAREFUL if careful else QUICK) * target, SLOWLY)
-    small_points, small = close(*_collapse(points, triangles, budget, AGGRESSION - 1), hole_limit)
+    small_points, small = close(*_collapse(points, triangles, budget, AGGRESSION - careful), hole_limit)
     # Closing may leave vertices where sheets touch, which a collapse can join; so what it leaves is closed again.
     small_points, small = close(*collapse(small_points, small, target), hole_limit)
     rounds = 2 if careful or len(points) <= FEW else 1

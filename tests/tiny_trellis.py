@@ -12,6 +12,7 @@ from torch import nn
 from configs import NETWORKS
 from geometry.gaussians import offset_perturbation
 from networks.dinov2 import VisionTransformer
+from networks.precision import torso_modules
 from networks.trellis import build
 
 SIDE = 56  # of the encoder's picture
@@ -122,8 +123,6 @@ def _steer(key: str, network: Any) -> None:
 
 def _mixed(network: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors as the official files hold them: the torso's layers in half precision."""
-    from networks.precision import torso_modules
-
     halves = {id(parameter) for layer in torso_modules(network) for parameter in layer.parameters()}
     tensors = dict(network.named_parameters()) | dict(network.named_buffers())
     return {name: (value.half() if id(value) in halves else value).detach() for name, value in tensors.items()}
