@@ -33,7 +33,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for found in stages.run(
             prepared, lambda key, weight: report["networks_mib"].update({key: weight / 2**20}), _say
         ):
-            report["stages"][found.stage.name] = _stage(found, rates[found.stage.dtype])
+            report["stages"][found.stage.name] = row = _stage(found, rates[found.stage.dtype])
+            _say(f"  {row['s']:.3f} s")
         report["sampling"] = {steps: _sampling(report["stages"], _times(prepared.size, steps)) for steps in args.steps}
         report["ledger_mib"] = _ledger(report["stages"])
     if not args.no_savings:

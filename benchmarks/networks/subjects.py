@@ -94,8 +94,8 @@ def network(config: Mapping[str, Any], device: str, torso: torch.dtype, blocks: 
 def skeleton(config: Mapping[str, Any], blocks: int | None = None) -> nn.Module:
     """The network on the meta device: shapes without numbers."""
     args = dict(config["args"])
-    if blocks and "num_blocks" in args:
-        args["num_blocks"] = min(blocks, args["num_blocks"])
+    for name in {"num_blocks", "depth"} & args.keys():
+        args[name] = min(blocks or args[name], args[name])
     with torch.device("meta"):
         if config["name"] == "DinoVisionTransformer":
             return VisionTransformer(**args)

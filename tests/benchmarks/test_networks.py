@@ -55,17 +55,16 @@ def meta(*shape: int) -> Tensor:
 
 
 def test_the_work_of_the_official_structure_flow_is_what_torch_counts() -> None:
-    flow: Any = skeleton(OFFICIAL.networks["sparse_structure_flow_model"]).requires_grad_(False)
+    flow: Any = skeleton(OFFICIAL.networks["sparse_structure_flow_model"], blocks=2).requires_grad_(False)
     tokens, x = meta(1, *OFFICIAL.tokens), meta(1, 8, 16, 16, 16)
     condition, times = flow.condition(tokens), flow.times(meta(25))
     assert counted(lambda: (flow.condition(tokens), flow.times(meta(25)))) == work.preparation(flow, 1374, 25)
     assert counted(lambda: flow(x, times.of(0, 1), condition)) == work.structure_flow(flow, 1374)
     assert counted(lambda: flow(x, times.of(0, 1), None)) == work.structure_flow(flow, 0)
-    assert work.structure_flow(flow, 1374) == pytest.approx(5.09e12, rel=2e-3)
 
 
 def test_the_work_of_the_official_encoder_and_structure_decoder_is_what_torch_counts() -> None:
-    encoder: Any = skeleton(OFFICIAL.networks[ENCODER]).requires_grad_(False)
+    encoder: Any = skeleton(OFFICIAL.networks[ENCODER], blocks=2).requires_grad_(False)
     decoder: Any = skeleton(OFFICIAL.networks["sparse_structure_decoder"]).requires_grad_(False)
     assert counted(lambda: encoder(meta(1, 3, 518, 518))) == work.encoder(encoder)
     assert counted(lambda: decoder(meta(1, 8, 16, 16, 16))) == work.structure_decoder(decoder, 16)
@@ -166,5 +165,5 @@ def test_a_saving_that_changes_the_result_fails_the_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(savings, "copied_conv", lambda *given: 1.01 * torch.ones(len(given[-1]), 1))
-    assert main([*RUN, "--no-stages"]) == 1
+    assert main([*RUN, "--no-stages", "--steps", "2"]) == 1
     assert "SOME CHECKS FAILED" in capsys.readouterr().out
