@@ -52,7 +52,6 @@ def pooled(x: Tensor, coarse: Coarse) -> Tensor:
     """(M, C) the sum of each coarse voxel's n children divided by n + 1, as the checkpoints were trained."""
     total = torch.zeros(len(coarse.voxels), x.shape[1], device=x.device)
     # One octant at a time no row is added to twice, so that the sum has one order on every device.
-    for octant in range(8):
-        rows = torch.nonzero(coarse.octant == octant).squeeze(1)
-        total.index_add_(0, coarse.parent[rows], x[rows].float())
+    for target, source in coarse.by_octant:
+        total.index_add_(0, target, x[source].float())
     return (total / (coarse.children[:, None] + 1)).to(x.dtype)

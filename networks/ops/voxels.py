@@ -4,6 +4,7 @@ Letters: N voxels, S objects, K = 27 taps of a 3^3 kernel in (x, y, z) order wit
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ class Windows(NamedTuple):
     segments: Segments
 
 
-class Coarse(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Coarse:
     """Half the resolution.
 
     Attributes:
@@ -45,6 +47,12 @@ class Coarse(NamedTuple):
     parent: Tensor
     octant: Tensor
     children: Tensor
+
+    @cached_property
+    def by_octant(self) -> list[Pairs]:
+        """For each octant, which coarse rows have a child there, and which row that is."""
+        rows = [torch.nonzero(self.octant == octant).squeeze(1) for octant in range(8)]
+        return [Pairs(self.parent[some], some) for some in rows]
 
 
 def taps(device: torch.device | str = "cpu") -> Tensor:
