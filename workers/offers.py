@@ -7,10 +7,12 @@ from configs.hub import load_hub
 from configs.settings import Settings
 from pipelines.base import Machine
 from pipelines.errors import PipelineUnavailable
-from pipelines.weights import COMPLETE, find
+from pipelines.weights import COMPLETE, PARTIAL, Found, find
 from pipelines.weights.catalog import command
 from workers import machines
 from workers.devices import lane, visible
+
+_LIGHT = 2**28  # bytes of weights up to which a CPU does the work too
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,11 @@ def offer(settings: Settings, machine: Machine) -> Offer:
         PipelineUnavailable: one does not exist, or none can run; the message names the remedies.
     """
     families = {entry.weights for entry in pipelines.PIPELINES.values() if entry.weights}
-    weights = {family: find(family, machine.weights).state for family in sorted(families)}
+    found = {family: find(family, machine.weights) for family in sorted(families)}
+    weights = {family: one.state for family, one in found.items()}
     names, unavailable = named(settings), {}
     for name in names:
-        if reason := _hindrance(name, settings, machine, weights):
+        if reason := _hindrance(name, settings, machine, found):
             unavailable[name] = reason
     if len(unavailable) == len(names):
         told = "; ".join(f"{name}: {reason}" for name, reason in unavailable.items())
@@ -67,15 +70,16 @@ def offer(settings: Settings, machine: Machine) -> Offer:
     return Offer([name for name in names if name not in unavailable], unavailable, weights)
 
 
-def _hindrance(name: str, settings: Settings, machine: Machine, weights: dict[str, str]) -> str:
+def _hindrance(name: str, settings: Settings, machine: Machine, found: dict[str, Found]) -> str:
     """Why a pipeline cannot run on this machine, and what to do; empty when it can."""
     family = pipelines.entry(name).weights
     if not family:
         return ""
-    if weights[family] != COMPLETE:
-        state = "only partly there" if weights[family] == "partial" else "not there"
+    weights = found[family]
+    if weights.state != COMPLETE:
+        state = "only partly there" if weights.state == PARTIAL else "not there"
         return f"its weights are {state}; fetch them with: {command(family)}"
-    if lane(machine.device) == "cpu" and settings.pipelines == ("auto",):
+    if lane(machine.device) == "cpu" and settings.pipelines == ("auto",) and weights.size > _LIGHT:
         others = ",".join(other for other in pipelines.PIPELINES if not pipelines.entry(other).weights)
         return (
             "it wants an NVIDIA card; on a CPU it takes hours, "

@@ -1,5 +1,6 @@
 """A worker offers what its machine can run, and says why it does not offer the rest."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,11 +32,12 @@ def learned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """The folder with all of the family."""
+    """The folder with all of the family, of a size that is too much for a CPU."""
     folder = tmp_path / "data" / "weights" / "org" / "small"
     folder.mkdir(parents=True)
     for name in ("a.pth", "b.pth"):
         (folder / name).write_bytes(b"w")
+    os.truncate(folder / "b.pth", 2**28)  # a hole, not bytes on the disk
     return folder
 
 
@@ -68,6 +70,11 @@ def test_a_cpu_offers_it_only_when_it_is_named(settings: Settings, weights: Path
     assert "MAQUETTE_PIPELINES=relief,learned python ai_worker.py" in found.unavailable["learned"]
     chosen = with_pipelines("relief,learned", tmp_path)
     assert offer(chosen, machine(chosen, "cpu")) == Offer(["relief", "learned"], {}, {"small": "complete"})
+
+
+def test_a_cpu_offers_a_small_checkpoint_by_itself(settings: Settings, weights: Path) -> None:
+    os.truncate(weights / "b.pth", 2**28 - 1)  # with the other file's byte just as much as it may be
+    assert offer(settings, machine(settings, "cpu")) == Offer(["relief", "learned"], {}, {"small": "complete"})
 
 
 def test_what_was_not_asked_for_needs_no_reason(weights: Path, tmp_path: Path) -> None:
