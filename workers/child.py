@@ -20,6 +20,7 @@ from workers.processes import die_with_parent
 log = logging.getLogger(__name__)
 
 _REPORT_EVERY_S = 0.1
+_DEVICE_WORDS = ("CUDA", "cuDNN", "CUDNN", "unable to find an engine")  # in what torch says of a device
 _IDLE_S = 1.0  # without a job for so long, the device has time to load a pipeline
 
 
@@ -119,7 +120,8 @@ class DeviceProcess:
 def _is_device_failure(error: Exception) -> bool:
     """Whether a foreign exception means the device can no longer be trusted, told without importing torch."""
     names = {cls.__name__ for cls in type(error).__mro__}
-    return bool(names & {"OutOfMemoryError", "AcceleratorError"}) or "CUDA" in str(error)
+    told = str(error)
+    return bool(names & {"OutOfMemoryError", "AcceleratorError"}) or any(word in told for word in _DEVICE_WORDS)
 
 
 def main() -> None:

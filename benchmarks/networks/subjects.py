@@ -99,7 +99,7 @@ def skeleton(config: Mapping[str, Any], blocks: int | None = None) -> nn.Module:
     with torch.device("meta"):
         if config["name"] == "DinoVisionTransformer":
             return VisionTransformer(**args)
-        return build({"name": config["name"], "args": args})
+        return build({"name": config["name"], "args": args}).to("meta")  # its buffer of positions too
 
 
 def _draw(name: str, value: Tensor, generator: torch.Generator) -> None:

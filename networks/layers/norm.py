@@ -34,8 +34,11 @@ class SegmentGroupNorm(nn.GroupNorm):
     """Over all rows of a segment and the channels of a group."""
 
     def forward(self, x: Tensor, segments: Segments) -> Tensor:  # type: ignore[override]
-        parts = [super(SegmentGroupNorm, self).forward(x[rows].float().T[None])[0].T for rows in segments.spans()]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(x.dtype)
+        result = torch.empty_like(x)
+        for rows in segments.spans():
+            # Written row by row: a transposed result would make every later gather a stride through memory.
+            result[rows] = super().forward(x[rows].float().T[None])[0].T
+        return result
 
 
 class HeadRMSNorm(nn.Module):

@@ -9,6 +9,7 @@
 Letters: N rows, S segments, M rows of context, H heads, D head size.
 """
 
+import logging
 from functools import cache
 from importlib.util import find_spec
 from typing import Literal
@@ -40,7 +41,7 @@ def segment_attention(q: Tensor, k: Tensor, v: Tensor, segments: Segments, backe
     if segments.uniform and backend in ("auto", "plain"):
         shape = (len(segments), segments.uniform, *q.shape[1:])
         return attention(q.view(shape), k.view(shape), v.view(shape)).reshape(q.shape)
-    chosen = _choose(q) if backend == "auto" else backend
+    chosen = best_backend(q) if backend == "auto" else backend
     if chosen == "varlen":
         return _varlen(q, k, v, segments)
     if chosen == "xformers":
@@ -82,7 +83,8 @@ def _agrees(backend: Backend, dtype: torch.dtype) -> bool:
     )
 
 
-def _choose(q: Tensor) -> Backend:
+def best_backend(q: Tensor) -> Backend:
+    """What `auto` means for queries of this type on this device."""
     if q.is_cuda and q.dtype in _HALVES:
         if _agrees("varlen", q.dtype):
             return "varlen"
@@ -96,6 +98,7 @@ def _varlen(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         raise RuntimeError(f"attention=varlen wants half precision on CUDA, not {q.dtype} on {q.device}; use plain")
     from torch.nn.attention.varlen import varlen_attn
 
+    logging.getLogger("torch.nn.attention.varlen").setLevel(logging.WARNING)  # it tells of itself in every call
     longest = max(segments.lengths)
     result = varlen_attn(q, k, v, segments.bounds, segments.bounds, longest, longest)
     return result[0] if isinstance(result, tuple) else result
@@ -107,6 +110,6 @@ def _xformers(q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
     from xformers.ops import memory_efficient_attention
     from xformers.ops.fmha import BlockDiagonalMask
 
-    mask = BlockDiagonalMask.from_seqlens(list(segments.lengths))
+    mask = BlockDiagonalMask.from_seqlens(list(segments.lengths), device=q.device)
     result: Tensor = memory_efficient_attention(q[None], k[None], v[None], attn_bias=mask)[0]
     return result

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 log = logging.getLogger(__name__)
@@ -15,6 +16,8 @@ def agrees(name: str, fast: Callable[[], Tensor], plain: Callable[[], Tensor]) -
     try:
         wanted = plain().float()
         error = float((fast().float() - wanted).norm() / wanted.norm())
+    except torch.OutOfMemoryError:
+        raise  # it says nothing about the kernel
     except Exception as problem:  # whatever a foreign kernel raises: it is optional
         log.info("%s cannot run here (%s: %s); plain torch does its work", name, type(problem).__name__, problem)
         return False

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from networks.ops.backends import agrees
-from networks.ops.voxels import TAPS, Pairs, Voxels, neighbour_child, taps
+from networks.ops.voxels import TAPS, Voxels, neighbour_child, occupied, taps
 
 Backend = Literal["auto", "plain", "triton", "spconv"]
 
@@ -34,7 +34,7 @@ def sparse_conv(
     Raises:
         RuntimeError: the backend named outright cannot run here.
     """
-    chosen = _choose(x) if backend == "auto" else backend
+    chosen = best_backend(x) if backend == "auto" else backend
     if chosen == "spconv":
         return _spconv(x, weight, bias, voxels)[rows or slice(None)]
     if chosen == "triton":
@@ -96,20 +96,21 @@ def _folded(matrices: Tensor) -> list[dict[int, Tensor]]:
 
 def _plain(x: Tensor, matrices: Tensor, bias: Tensor, voxels: Voxels, rows: slice | None) -> Tensor:
     if rows is None:
-        pairs = [voxels.pairs(tap) for tap in range(TAPS)]
+        pairs = (voxels.pairs(tap) for tap in range(TAPS))
         count = len(voxels)
     else:
         known = voxels.neighbours[:, rows]
         count = known.shape[1]
-        targets = [torch.nonzero(row >= 0).squeeze(1) for row in known]
-        pairs = [Pairs(target, row[target].long()) for target, row in zip(targets, known, strict=True)]
+        pairs = (occupied(row) for row in known)
     result = bias.float().repeat(count, 1)
+    # One tap's pairs at a time: of a large grid all of them would be half a gigabyte.
     for (target, source), matrix in zip(pairs, matrices, strict=True):
         result.index_add_(0, target, (x[source] @ matrix).float())
     return result.to(x.dtype)
 
 
-def _choose(x: Tensor) -> Backend:
+def best_backend(x: Tensor) -> Backend:
+    """What `auto` means for rows of this type on this device."""
     return "triton" if x.is_cuda and _triton_agrees(x.dtype) else "plain"
 
 

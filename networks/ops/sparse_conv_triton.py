@@ -3,6 +3,8 @@
 Letters: N rows, C channels in, O channels out, K taps.
 """
 
+from contextlib import nullcontext
+
 import torch
 import triton
 import triton.language as tl
@@ -48,5 +50,7 @@ def gathered_conv(x: Tensor, matrices: Tensor, bias: Tensor, neighbours: Tensor)
     grid = (triton.cdiv(rows, _ROWS), triton.cdiv(c_out, _OUT))
     operands = (x.contiguous(), matrices.contiguous(), bias.contiguous(), neighbours.contiguous(), result)
     exact = x.dtype == torch.float32
-    _kernel[grid](*operands, rows, c_in, c_out, taps, ROWS=_ROWS, OUT=_OUT, IN=_IN, EXACT=exact)
+    # Triton launches on the current device, whatever its operands are on.
+    with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
+        _kernel[grid](*operands, rows, c_in, c_out, taps, ROWS=_ROWS, OUT=_OUT, IN=_IN, EXACT=exact)
     return result

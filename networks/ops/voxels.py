@@ -25,6 +25,12 @@ class Pairs(NamedTuple):
     source: Tensor
 
 
+def occupied(neighbour: Tensor) -> Pairs:
+    """The pairs of one tap, from the row of each voxel's neighbour there, -1 for none."""
+    target = torch.nonzero(neighbour >= 0).squeeze(1)
+    return Pairs(target, neighbour[target].long())
+
+
 class Windows(NamedTuple):
     """Voxels sorted by window: `order` (N,) is the row at each sorted place, `segments` the windows."""
 
@@ -106,9 +112,7 @@ class Voxels:
         """Which rows have a neighbour at this tap, and which row that is."""
         if tap in self._pairs:
             return self._pairs[tap]
-        neighbour = self.neighbours[tap]
-        target = torch.nonzero(neighbour >= 0).squeeze(1)
-        found = Pairs(target, neighbour[target].long())
+        found = occupied(self.neighbours[tap])
         if len(self) <= _KEPT_ROWS:
             self._pairs[tap] = found
         return found

@@ -14,6 +14,8 @@ from networks.trellis.flow import Condition, FlowTransformer
 from networks.trellis.slat_flow import SLatFlow
 from networks.trellis.sparse_structure_flow import SparseStructureFlow
 
+_MOST_COPIES = 4  # of the state in one pass; more fill any device, and only cost memory
+
 
 class _Denoiser:
     """
@@ -31,7 +33,7 @@ class _Denoiser:
     def __call__(self, x: Tensor, step: int, views: Sequence[int | None]) -> list[Tensor]:
         """The velocity under each of the views; None is the empty condition."""
         seen = [view for view in views if view is not None]
-        if self._one_batch and len(views) > 1 and (len(seen) == 1 or self._samples(x) == 1):
+        if self._one_batch and 1 < len(views) <= _MOST_COPIES and (len(seen) == 1 or self._samples(x) == 1):
             return self._predict(x, step, self._shown(seen), len(seen), len(views))
         return [v for view in views for v in self._predict(x, step, self._shown([view]), int(view is not None), 1)]
 

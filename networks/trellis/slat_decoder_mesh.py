@@ -72,17 +72,25 @@ class SLatMeshDecoder(SLatTrunk):
         self.upsample = nn.ModuleList([SubdivideBlock(model_channels, middle), SubdivideBlock(middle, last)])
         self.out_layer = nn.Linear(last, _GEOMETRY + (_COLOURS if self.use_color else 0))
 
-    def forward(self, x: Tensor, voxels: Voxels, rows: int | None = None) -> tuple[Tensor, Voxels]:
+    def forward(
+        self, x: Tensor, voxels: Voxels, rows: int | None = None, onto: torch.device | None = None
+    ) -> tuple[Tensor, Voxels]:
         """(64 N, 101 or 53) float32 features of (N, latent_channels) latents, and the voxels they belong to.
 
         A row holds sdf (8), displacement (8, 3), weights (21) and, with colour, six channels for each corner (8, 6).
 
         Args:
             rows: at most so many voxels of the finest grid at a time, a multiple of 8.
+            onto: where the features are put, when not where they are made.
         """
         h = self.trunk(x, voxels)
         middle = voxels.subdivided()
         fine = middle.subdivided()
         h = self.upsample[0](h, voxels, middle)
         runs = cast(SubdivideBlock, self.upsample[1]).slices(h, middle, fine, rows or len(fine))
-        return torch.cat([self.out_layer(run.float()) for run in runs]), fine
+        result = torch.empty(len(fine), self.out_layer.out_features, device=onto or h.device)
+        start = 0
+        for run in runs:
+            result[start : start + len(run)] = self.out_layer(run.float())
+            start += len(run)
+        return result, fine

@@ -16,6 +16,14 @@ from pipelines.errors import OutOfMemory
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# Of the machine, of the driver and of the libraries on a device, for which torch has no type of its own.
+_SHORTAGES = (
+    "can't allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "unable to find an engine",
+)
 _SLICE = 2**17
 
 
@@ -35,6 +43,8 @@ class Effort:
 
 
 SMALLEST = Effort(one_batch=False, rows=_SLICE, extract_on_host=True)
+BRANCHES = "with the guidance's two branches one after the other"
+PIECES = f"in pieces of {_SLICE:,} voxels, the surface extracted beside the device"
 
 
 def usual(device: str, low_vram: bool) -> Effort:
@@ -58,13 +68,16 @@ class Attempts:
         self._empty = empty
         self.degraded: list[str] = []
 
-    def __call__(self, stage: str, work: Callable[[Effort], T]) -> T:
+    def __call__(self, stage: str, work: Callable[[Effort], T], lowered: str = "") -> T:
         """The result of `work`.
 
+        Args:
+            lowered: what `work` does otherwise when told to do with the least, in words; empty when it cannot.
         Raises:
-            OutOfMemory: even with the least effort there was not enough.
+            OutOfMemory: even so there was not enough.
         """
-        for attempt, effort in enumerate((self._effort, self._effort, SMALLEST)):
+        efforts = [self._effort, self._effort, *[SMALLEST] * bool(lowered)]
+        for attempt, effort in enumerate(efforts):
             try:
                 result = work(effort)
             except Exception as error:
@@ -74,10 +87,7 @@ class Attempts:
                 said = str(error).splitlines()[0] if str(error) else type(error).__name__
             else:
                 if effort is SMALLEST:
-                    self.degraded.append(
-                        f"{stage} ran out of the device's memory and was done in pieces of {_SLICE:,} voxels, "
-                        "the surface extracted beside the device"
-                    )
+                    self.degraded.append(f"{stage} ran out of the device's memory and was done {lowered}")
                 return result
             # Here the failed attempt's frames, and the tensors in them, are gone.
             self._empty()
@@ -92,5 +102,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether there was not enough memory, of a device or of the machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    # torch has no type of its own for the machine's memory.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORTAGES)

@@ -17,15 +17,16 @@ from geometry.flexicubes import extract
 from geometry.gaussians import Gaussians, activated
 from geometry.mesh import Floats, Ints, Pixels
 from networks.dinov2.vision_transformer import normalised
+from networks.ops.probes import probe_kernels
 from networks.ops.voxels import Voxels
 from networks.samplers.flow_euler import Schedule, flow_euler, schedule
 from networks.samplers.guidance import MultiImage, guided_velocity
 from networks.trellis.denoisers import LatentDenoiser, StructureDenoiser
 from networks.trellis.slat_decoder_rf import RadianceField
 from pipelines.base import Machine
-from pipelines.errors import InputError
+from pipelines.errors import DeviceError, InputError
 from pipelines.trellis.checkpoint import ENCODER, Checkpoint, Sampling
-from pipelines.trellis.effort import Effort
+from pipelines.trellis.effort import Effort, is_out_of_memory
 from pipelines.trellis.noise import Noise
 from pipelines.trellis.pictures import encoder_input
 from pipelines.trellis.residents import Residents, memory_of
@@ -70,16 +71,29 @@ class Model:
         torso = torch.float32 if machine.device == "cpu" else torch.float16
         self._checkpoint = checkpoint
         self._device = torch.device(machine.device)
+        if self._device.type == "cuda":
+            torch.cuda.set_device(self._device)  # where kernels are launched and probes are made
+            torch.backends.cudnn.allow_tf32 = False  # what is float32 shall be, first and last layers among it
+        self._low_vram = machine.low_vram
         self.resolution = checkpoint.resolution
         self.residents = Residents(
             lambda key: checkpoint.load(key, torso), machine.device, machine.low_vram, memory_of(machine.device)
         )
 
     def warm(self) -> None:
-        """Loads what every job starts with."""
-        for key in (ENCODER, "sparse_structure_flow_model"):
-            with self._using(key, "loading"):
-                pass
+        """Loads what every job starts with, unless memory is short, and tries out what may be faster here."""
+        if self._device.type == "cuda":
+            probe_kernels(torch.float16)
+        if self._low_vram:
+            return
+        try:
+            for key in (ENCODER, "sparse_structure_flow_model"):
+                with self._using(key, "loading"):
+                    pass
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.residents.empty()  # a job will make room as far as it can
 
     @contextmanager
     def _using(self, key: str, stage: str) -> Iterator:  # type: ignore[type-arg]
@@ -111,7 +125,8 @@ class Model:
                 done(index + 1, steps.steps)
             del denoiser, velocity
         with self._using("sparse_structure_decoder", "structure decoding") as decoder:
-            coords = torch.nonzero(decoder(latent)[0, 0] > 0)
+            logits = decoder(latent)[0, 0]
+            coords = torch.nonzero(_checked(logits, "the structure") > 0)
         if len(coords) == 0:
             raise InputError("the model sees no object in the picture; send one of a single thing, or change seed")
         return coords.int().cpu().numpy()
@@ -160,17 +175,29 @@ class Model:
             InputError: the decoded field has no surface.
         """
         with self._using("slat_decoder_mesh", "mesh decoding") as decoder:
-            features, fine = decoder(latent, voxels, effort.rows)
-            if effort.extract_on_host:
-                features = features.cpu()
+            host = torch.device("cpu") if effort.extract_on_host else None
+            features, fine = decoder(latent, voxels, effort.rows, host)
             coords = fine.coords[:, 1:].to(features.device)
-            del fine
-            vertices, faces, attributes = extract(cube_field(coords, features, decoder.resolution))
+            field = cube_field(coords, _checked(features, "the mesh"), decoder.resolution)
+            del features, fine, coords  # the largest there is
+            vertices, faces, attributes = extract(field)
         if len(faces) == 0:
             raise InputError("the model made no surface of this picture; change seed or send another picture")
         colours = None if attributes is None else (attributes[:, :3] * 255).round().byte().cpu().numpy()
         points = to_glb(vertices.cpu().numpy())
         return Surface(np.ascontiguousarray(points), faces.cpu().numpy(), colours)
+
+
+def _checked(values: Tensor, what: str) -> Tensor:
+    """
+    Raises:
+        DeviceError: they are not all numbers, which is no fault of the picture.
+    """
+    if not bool(torch.isfinite(values).all()):
+        raise DeviceError(
+            f"{what} came out as something that is no number: half precision overflowed, or the device failed"
+        )
+    return values
 
 
 def _schedule(how: Sampled, sampling: Sampling) -> Schedule:

@@ -17,7 +17,7 @@ from pipelines.errors import InputError
 from pipelines.showcase import write_showcase
 from pipelines.trellis import assets
 from pipelines.trellis.checkpoint import REPOSITORY, Checkpoint
-from pipelines.trellis.effort import Attempts, usual
+from pipelines.trellis.effort import BRANCHES, PIECES, Attempts, usual
 from pipelines.trellis.kernels import compile_kernels
 from pipelines.trellis.model import Model, Sampled, Surface
 from pipelines.trellis.params import TrellisParams
@@ -141,6 +141,7 @@ class _Run:
                 lambda effort: self._model.structure(
                     tokens, params.seed, how, effort, lambda step, of: self._progress("structure", step, of)
                 ),
+                BRANCHES,
             )
         structure = Structure(coords, self._resolution, squares)
         with self._clock("preview"):
@@ -158,6 +159,7 @@ class _Run:
                 lambda effort: self._model.latent(
                     structure.coords, tokens, params.seed, how, effort, lambda i, of: self._progress("latent", i, of)
                 ),
+                BRANCHES,
             )
         meshes = not assets.MESHES.isdisjoint(params.formats)
         gaussians = surface = None
@@ -168,7 +170,7 @@ class _Run:
                 field = self._attempts("radiance field", lambda effort: self._model.radiance_field(latent, voxels))
                 assets.write_radiance_field(field, self._out)
             if meshes:
-                surface = self._attempts("mesh", lambda effort: self._model.surface(latent, voxels, effort))
+                surface = self._attempts("mesh", lambda effort: self._model.surface(latent, voxels, effort), PIECES)
         self._write(surface, gaussians)
 
     @property

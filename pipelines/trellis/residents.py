@@ -153,8 +153,8 @@ class Residents:
         if key not in self._here:
             weight = self.ledger.networks[key] = sum(p.nbytes for p in network.state_dict().values())
             self._make_room(weight + beside, key)
+            self._here.add(key)  # also when the move breaks off half way, so that `empty` takes it back
             network.to(self._device)
-            self._here.add(key)
         else:
             self._make_room(beside, key)
         return network

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipelines.errors import OutOfMemory
-from pipelines.trellis.effort import SMALLEST, Attempts, Effort, usual
+from pipelines.trellis.effort import PIECES, SMALLEST, Attempts, Effort, usual
 
 
 def exhaust() -> torch.Tensor:
@@ -33,14 +33,14 @@ def attempts() -> tuple[Attempts, list[str]]:
 
 def test_what_fits_is_done_once() -> None:
     run, emptied = attempts()
-    assert run("mesh", Work(0)) == "done"
+    assert run("mesh", Work(0), PIECES) == "done"
     assert (run.degraded, emptied) == ([], [])
 
 
 def test_the_second_attempt_has_the_device_for_itself_and_lowers_nothing() -> None:
     run, emptied = attempts()
     work = Work(1)
-    assert run("mesh", work) == "done"
+    assert run("mesh", work, PIECES) == "done"
     assert work.efforts == [Effort(one_batch=True)] * 2
     assert (run.degraded, emptied) == ([], ["emptied"])
 
@@ -48,7 +48,7 @@ def test_the_second_attempt_has_the_device_for_itself_and_lowers_nothing() -> No
 def test_the_third_is_done_with_less_and_says_so() -> None:
     run, emptied = attempts()
     work = Work(2)
-    assert run("mesh", work) == "done"
+    assert run("mesh", work, PIECES) == "done"
     assert work.efforts[2] == SMALLEST
     assert run.degraded == [
         "mesh ran out of the device's memory and was done in pieces of 131,072 voxels, "
@@ -59,8 +59,16 @@ def test_the_third_is_done_with_less_and_says_so() -> None:
 def test_a_job_that_fits_nowhere_ends_with_the_remedy_and_leaves_the_device_empty() -> None:
     run, emptied = attempts()
     with pytest.raises(OutOfMemory, match="mesh does not fit .*can't allocate memory.*MAQUETTE_LOW_VRAM=1"):
-        run("mesh", Work(9))
+        run("mesh", Work(9), PIECES)
     assert emptied == ["emptied"] * 3
+
+
+def test_what_cannot_be_done_with_less_is_tried_twice() -> None:
+    run, emptied = attempts()
+    work = Work(9)
+    with pytest.raises(OutOfMemory, match="conditioning does not fit"):
+        run("conditioning", work)
+    assert work.efforts == [Effort(one_batch=True)] * 2 and emptied == ["emptied"] * 2
 
 
 def test_other_errors_are_not_tried_again() -> None:
@@ -76,7 +84,16 @@ def test_other_errors_are_not_tried_again() -> None:
     assert (len(calls), emptied) == (1, [])
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+    ],
+)
 def test_a_devices_and_the_machines_own_errors_count(error: Exception) -> None:
     run, _ = attempts()
     raised = []
