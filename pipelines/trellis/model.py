@@ -194,9 +194,7 @@ def _checked(values: Tensor, what: str) -> Tensor:
         DeviceError: they are not all numbers, which is no fault of the picture.
     """
     if not bool(torch.isfinite(values).all()):
-        raise DeviceError(
-            f"{what} came out as something that is no number: half precision overflowed, or the device failed"
-        )
+        raise DeviceError(f"{what} is not all numbers: half precision overflowed, or the device failed")
     return values
 
 

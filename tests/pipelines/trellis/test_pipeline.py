@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from geometry.gaussians import read_ply
 from geometry.inspect import inspect_glb
 from pipelines.base import Kept, Machine
-from pipelines.errors import InputError, OutOfMemory, PipelineUnavailable
+from pipelines.errors import DeviceError, InputError, OutOfMemory, PipelineUnavailable
 from pipelines.trellis.checkpoint import Checkpoint
 from pipelines.trellis.params import TrellisParams
 from pipelines.trellis.pipeline import TrellisPipeline
@@ -162,10 +162,10 @@ def test_memory_that_runs_out_costs_settings_not_the_job(
 
     forward = SLatMeshDecoder.forward
 
-    def hungry(self: SLatMeshDecoder, x, voxels, rows=None):  # type: ignore[no-untyped-def]
+    def hungry(self: SLatMeshDecoder, x, voxels, rows=None, onto=None):  # type: ignore[no-untyped-def]
         if rows is None:
             torch.empty(2**60, dtype=torch.uint8)
-        return forward(self, x, voxels, rows)
+        return forward(self, x, voxels, rows, onto)
 
     go(tmp_path / "fed")
     monkeypatch.setattr(SLatMeshDecoder, "forward", hungry)
@@ -180,6 +180,13 @@ def test_memory_that_runs_out_costs_settings_not_the_job(
     monkeypatch.setattr("pipelines.showcase.FRAMES", 2)
     go(tmp_path / "after")
     assert files_of(tmp_path / "after") == files_of(tmp_path / "fed")
+
+
+def test_what_is_no_number_is_the_devices_fault(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = "networks.trellis.sparse_structure_vae.SparseStructureDecoder.forward"
+    monkeypatch.setattr(decoder, lambda self, z: torch.full((1, 1, 16, 16, 16), float("nan")))
+    with pytest.raises(DeviceError, match="the structure is not all numbers"):
+        go(tmp_path / "out")
 
 
 def test_short_of_memory_the_result_is_the_same(go: Go, tmp_path: Path, weights: Path) -> None:
