@@ -3,6 +3,7 @@
 The torso's linear layers and convolutions may; embeddings, first and last layers and all norms stay float32.
 """
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -21,9 +22,12 @@ class HasTorso(Protocol):
 
 def torso_modules(network: nn.Module) -> list[nn.Module]:
     """The layers that may run in half precision; none for a network without a torso."""
-    names = getattr(network, "TORSO", ())
-    torsos = [getattr(network, name) for name in names]
-    return [layer for torso in torsos for layer in torso.modules() if isinstance(layer, _CAST)]
+    return list(_layers(network))
+
+
+def _layers(network: nn.Module) -> Iterator[nn.Module]:
+    for name in getattr(network, "TORSO", ()):
+        yield from (layer for layer in getattr(network, name).modules() if isinstance(layer, _CAST))
 
 
 def set_torso(network: nn.Module, dtype: torch.dtype) -> None:
@@ -34,5 +38,5 @@ def set_torso(network: nn.Module, dtype: torch.dtype) -> None:
 
 def torso_dtype(network: nn.Module) -> torch.dtype:
     """The type the torso runs in."""
-    layer = next(iter(torso_modules(network)))
+    layer = next(_layers(network))  # the first is enough, and networks ask in every pass
     return next(layer.parameters()).dtype

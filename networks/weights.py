@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from networks.precision import set_torso
+from networks.precision import torso_modules
 
 _SHOWN = 5
 
@@ -45,8 +45,11 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], torso: torch.dtype =
     """
     wanted = {name: value.shape for name, value in network.state_dict().items()}
     _compare(wanted, tensors)
-    network.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
-    set_torso(network, torso)
+    halves = {id(parameter) for layer in torso_modules(network) for parameter in layer.parameters()}
+    # Each goes straight to the type it will have: a half-precision file is not blown up to twice its size on the way.
+    types = {name: torso for name, parameter in network.named_parameters() if id(parameter) in halves}
+    cast = {name: value.to(types.get(name, torch.float32)) for name, value in tensors.items()}
+    network.load_state_dict(cast, assign=True)
     return network.requires_grad_(False).eval()
 
 

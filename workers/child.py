@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import time
 from multiprocessing.connection import Connection
@@ -21,6 +22,9 @@ log = logging.getLogger(__name__)
 
 _REPORT_EVERY_S = 0.1
 _DEVICE_WORDS = ("CUDA", "cuDNN", "CUDNN", "unable to find an engine")  # in what torch says of a device
+# What torch and CUDA read when they are first used: memory that does not fragment from job to job, and devices in the
+# order in which nvidia-smi, and so our settings, number them.
+_CUDA = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 _IDLE_S = 1.0  # without a job for so long, the device has time to load a pipeline
 
 
@@ -125,6 +129,8 @@ def _is_device_failure(error: Exception) -> bool:
 
 
 def main() -> None:
+    for name, value in _CUDA.items():
+        os.environ.setdefault(name, value)
     parser = argparse.ArgumentParser(description="Holds one device and its models for a worker.")
     parser.add_argument("--pipe", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)

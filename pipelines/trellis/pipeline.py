@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from geometry.errors import UnusableMesh
 from geometry.finish import Finished, finish
 from geometry.gaussians import Gaussians
 from geometry.mesh import Mesh
@@ -195,11 +196,15 @@ class _Run:
 
     def _finished(self, surface: Surface, gaussians: Gaussians | None) -> Finished:
         params = self._params
-        return finish(
-            Mesh(surface.vertices, surface.faces, colours=surface.colours),
-            target=max(int(assets.BUDGET * params.simplify_ratio), assets.FEWEST_TRIANGLES),
-            texture_size=params.texture_size,
-            mode="best" if params.texture_bake_mode == "opt" else params.texture_bake_mode,
-            colour_at=assets.seen_colours(gaussians, surface) if gaussians is not None and self._bakes_views else None,
-            roughness=1.0,
-        )
+        splats = gaussians if self._bakes_views else None
+        try:
+            return finish(
+                Mesh(surface.vertices, surface.faces, colours=surface.colours),
+                target=max(int(assets.BUDGET * params.simplify_ratio), assets.FEWEST_TRIANGLES),
+                texture_size=params.texture_size,
+                mode="best" if params.texture_bake_mode == "opt" else params.texture_bake_mode,
+                colour_at=assets.seen_colours(splats, surface) if splats is not None else None,
+                roughness=1.0,
+            )
+        except UnusableMesh as error:
+            raise InputError(f"the model's surface cannot be used: {error}; change seed") from error
