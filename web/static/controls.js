@@ -6,6 +6,7 @@ const WIDEST_RANGE = 200; // steps a slider can still be aimed at
 
 export function controlOf(name, field) {
   if (field.enum) return select(name, field);
+  if (field.type === "array" && field.items?.enum) return choices(name, field);
   if (field.type === "boolean") return checkbox(name, field);
   if (field.type === "integer" || field.type === "number") return numeric(name, field);
   return text(name, field);
@@ -21,6 +22,24 @@ export function select(name, field) {
 function checkbox(name, field) {
   const element = h("input", { id: `field-${name}`, name, type: "checkbox", checked: Boolean(field.default) });
   return { element, read: () => element.checked, write: (value) => (element.checked = Boolean(value)) };
+}
+
+// Several of a list, as one text with commas between.
+function choices(name, field) {
+  const boxes = field.items.enum.map((value) => h("input", { type: "checkbox", value }));
+  const labels = boxes.map((box) => h("label.choice", {}, box, box.value));
+  const element = h("div.choices", { id: `field-${name}`, role: "group", tabIndex: -1, "aria-label": name }, labels);
+  const read = () =>
+    boxes
+      .filter((box) => box.checked)
+      .map((box) => box.value)
+      .join();
+  const write = (value) => {
+    const wanted = String(value).split(",");
+    for (const box of boxes) box.checked = wanted.includes(box.value);
+  };
+  write(field.default ?? "");
+  return { element, read, write };
 }
 
 function text(name, field) {

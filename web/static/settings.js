@@ -73,7 +73,8 @@ export class Settings {
   }
 
   #default(name) {
-    return this.#fields[name].default ?? "";
+    const value = this.#fields[name].default ?? "";
+    return Array.isArray(value) ? value.join() : value; // as its control reads
   }
 
   #more;
