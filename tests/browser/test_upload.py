@@ -144,6 +144,18 @@ def test_the_form_shows_the_fields_of_the_chosen_pipeline(page: Page) -> None:
     expect(page.locator("#field-deed")).to_be_visible()
 
 
+def test_several_of_a_list_are_ticked_and_the_defaults_are_a_preset(page: Page) -> None:
+    page.select_option("#field-pipeline", "trellis")
+    assert page.locator("input[name=preset]:checked").input_value() == "standard"
+    page.click("summary >> text=All settings")
+    ticked = page.locator("#field-formats input:checked")
+    assert ticked.evaluate_all("boxes => boxes.map((box) => box.value)") == ["glb", "gaussian"]
+    page.check("#field-formats input[value=obj]")
+    assert page.locator("input[name=preset]:checked").count() == 0
+    page.uncheck("#field-formats input[value=obj]")
+    assert page.locator("input[name=preset]:checked").input_value() == "standard"
+
+
 def test_a_running_job_can_be_cancelled(page: Page, service: LocalService) -> None:
     running = submit(service, "mug.png", pipeline="probe", seconds=60, steps=600)
     page.evaluate(f"location.hash = '#job={running}'")
