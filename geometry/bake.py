@@ -10,7 +10,7 @@ from geometry.mesh import Floats, Ints, Mask, Mesh, Pixels, unit
 from geometry.rasterize import Fragments, rasterize
 from geometry.unwrap import TwoSheets
 
-BakeMode = Literal["pbr", "opt", "best", "fast"]
+BakeMode = Literal["pbr", "opt", "fast"]
 
 
 def rasterize_uv(uv: Floats, faces: Ints, size: int) -> Fragments:

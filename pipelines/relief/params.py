@@ -45,6 +45,11 @@ class ReliefParams(Params):
         default=False, description="treat the left picture as the right one and the other way round"
     )
 
+    @property
+    def bake_mode(self) -> Literal["pbr", "fast", "opt"]:
+        """The mode by its one name."""
+        return "opt" if self.texture_bake_mode == "best" else self.texture_bake_mode
+
     def check_images(self, count: int) -> None:
         if self.views and len(self.views) != count:
             raise ValueError(f"views names {len(self.views)} sides for {count} pictures; name one for each picture")

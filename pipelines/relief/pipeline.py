@@ -33,6 +33,7 @@ from pipelines.relief.views import assign, fit_all, rim
 from pipelines.showcase import write_showcase
 
 VIEW_SIZE = 768
+VOXELS = 64
 MARGIN = 0.06
 PREVIEW_CANVAS = 512
 
@@ -84,7 +85,7 @@ class ReliefPipeline(Pipeline):
             files.write(out / "preview.glb", _preview(sculpture))
             progress.preview(out / "preview.glb")
         with clock("mesh"):
-            asset = sculpture.asset(params.texture_size, params.texture_bake_mode)
+            asset = sculpture.asset(params.texture_size, params.bake_mode)
             _write_meshes(asset, out)
         with clock("views"):
             _write_views(asset, out / "stage1_output", progress)
@@ -133,8 +134,17 @@ def _input_picture(canvas: Floats) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def _latent(points: Floats) -> bytes:
     stream = io.BytesIO()
-    np.savez(stream, coords=files.voxel_rows(points))
+    np.savez(stream, coords=_voxel_rows(points))
     return stream.getvalue()
+
+
+def _voxel_rows(points: Floats) -> Floats:
+    """(N, 4) rows (0, i, j, k) of the voxels these surface points lie in, sorted; Z-up frame, front towards -Y."""
+    upright = np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
+    index = np.clip(np.floor((upright + 0.5) * VOXELS), 0, VOXELS - 1).astype(np.int64)
+    keys = np.unique((index[:, 0] * VOXELS + index[:, 1]) * VOXELS + index[:, 2])
+    rows = np.stack([np.zeros_like(keys), keys // VOXELS**2, keys // VOXELS % VOXELS, keys % VOXELS], axis=1)
+    return rows.astype(np.float32)
 
 
 def _glb(asset: Asset) -> bytes:

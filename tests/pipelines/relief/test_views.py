@@ -133,6 +133,16 @@ def test_four_pictures_are_used(tmp_path: Path) -> None:
     assert inspect_glb((tmp_path / "out/output.glb").read_bytes()).sound
 
 
+def test_best_is_another_word_for_opt(tmp_path: Path) -> None:
+    pipeline = ReliefPipeline(Machine("cpu"))
+    for word in ("opt", "best"):
+        params = ReliefParams(views=("front", "left"), texture_size=256, texture_bake_mode=word)
+        images = [VIEWS / "front.png", VIEWS / "left.png"]
+        pipeline.run(images, params, tmp_path / word, Progress(lambda s: None, pipeline.PLAN), Kept())
+    made = [(tmp_path / word / "output.glb").read_bytes() for word in ("opt", "best")]
+    assert made[0] == made[1]
+
+
 def test_pictures_that_disagree_leave_one_clean_shape(tmp_path: Path) -> None:
     """The same lopsided apple from all four sides: the leaf is where the front shows it, in one piece."""
     pipeline = ReliefPipeline(Machine("cpu"))
