@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import cv2
@@ -29,7 +29,8 @@ from geometry.project import spread_over_mesh
 from geometry.rasterize import Fragments
 from geometry.render import Scene
 from geometry.simplify import approximate
-from geometry.unwrap import Unwrapped, unwrap_six_axes
+from geometry.textures import jpeg, vertex_colours, with_normal_map
+from geometry.unwrap import unwrap_six_axes
 from geometry.visibility import drop_hidden
 
 FinishMode = Literal["fast", "pbr", "best"]
@@ -37,7 +38,6 @@ FinishMode = Literal["fast", "pbr", "best"]
 ColourAt = Callable[[Floats, Floats], Floats]
 
 GREY = 186  # of a mesh that comes without any colours
-COLOUR_QUALITY, NORMAL_QUALITY = 92, 95
 FINER = 2  # samples along a texel's side in "best"
 
 
@@ -106,11 +106,11 @@ def finish(
     surface = DenseSurface(Mesh(vertices, faces, colours=dense.colours), exact=mode != "fast")
     texture = _texture(mesh, fragments, surface, colour_at, texture_size, FINER if mode == "best" else 1)
     clock.lap("bake")
-    material = Material(_jpeg(texture), roughness=roughness)
+    material = Material(jpeg(texture), roughness=roughness)
     if mode != "fast":
-        mesh, material = _with_normal_map(mesh, material, fragments, surface)
+        mesh, material = with_normal_map(mesh, material, fragments, _fine_normals(mesh, fragments, surface), fill=True)
         clock.lap("normal map")
-    whole = Mesh(points, triangles, normals=normals, colours=_vertex_colours(len(points), cut, texture))
+    whole = Mesh(points, triangles, normals=normals, colours=vertex_colours(len(points), cut, texture))
     facts |= {
         "triangles": len(triangles),
         "watertight": is_closed(triangles),
@@ -209,30 +209,9 @@ def _with_unknown(
     return colours
 
 
-def _with_normal_map(
-    mesh: Mesh, material: Material, fragments: Fragments, surface: DenseSurface
-) -> tuple[Mesh, Material]:
-    """The mesh with tangents, the material with what the triangles are too coarse for."""
-    assert mesh.normals is not None and mesh.uv is not None
+def _fine_normals(mesh: Mesh, fragments: Fragments, surface: DenseSurface) -> Floats:
+    """(N, N, 3) the dense mesh's normals at each texel, 0 outside the charts."""
     covered = fragments.face >= 0
     fine = np.zeros((*covered.shape, 3), np.float32)
     fine[covered] = surface.normals_at(bake.interpolate(fragments, mesh.faces, mesh.vertices))
-    tangent = bake.tangents(mesh.normals, bake.u_directions(mesh))
-    picture = bake.fill_outside(bake.bake_normal_map(fragments, mesh.faces, mesh.normals, tangent, fine), covered)
-    encoded = _jpeg(picture, NORMAL_QUALITY, full_chroma=True)
-    return replace(mesh, tangents=tangent), replace(material, normal_map=encoded)
-
-
-def _vertex_colours(count: int, cut: Unwrapped, texture: Pixels) -> Pixels:
-    """(V, 3) the texture at each vertex of the uncut mesh."""
-    size = texture.shape[0]
-    texel = np.clip(np.stack([cut.uv[:, 0] * size, (1 - cut.uv[:, 1]) * size], axis=1), 0, size - 1).astype(np.int64)
-    colours = np.zeros((count, 3), np.uint8)
-    colours[cut.source] = texture[texel[:, 1], texel[:, 0]]
-    return colours
-
-
-def _jpeg(picture: Pixels, quality: int = COLOUR_QUALITY, full_chroma: bool = False) -> bytes:
-    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if full_chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    return cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), options)[1].tobytes()
+    return fine

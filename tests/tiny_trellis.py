@@ -86,11 +86,11 @@ def write_checkpoint(weights_dir: Path, seed: int = 0) -> None:
     for key, config in NETWORK_CONFIGS.items():
         (folder / "ckpts" / f"{key}_tiny.json").write_text(json.dumps(config))
         network = build(config)
-        _draw(network, generator)
+        draw(network, generator)
         _steer(key, network)
         save_file(_mixed(network), folder / "ckpts" / f"{key}_tiny.safetensors")
     encoder = VisionTransformer(**ENCODER)
-    _draw(encoder, generator)
+    draw(encoder, generator)
     facebook = weights_dir / "facebook" / "dinov2"
     facebook.mkdir(parents=True)
     torch.save(encoder.state_dict(), facebook / "dinov2_vitl14_reg4_pretrain.pth")
@@ -98,15 +98,15 @@ def write_checkpoint(weights_dir: Path, seed: int = 0) -> None:
     (facebook / "dinov2_vitl14_reg4_pretrain.json").write_text(json.dumps(described))
 
 
-def _draw(network: nn.Module, generator: torch.Generator) -> None:
+def draw(network: nn.Module, generator: torch.Generator) -> None:
     """Weights that keep activations at about one; biases and gains near their usual places."""
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            draw = torch.randn(parameter.shape, generator=generator)
+            drawn = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim > 1 and "gamma" not in name:
-                parameter.copy_(draw / (parameter.numel() / len(parameter)) ** 0.5)
+                parameter.copy_(drawn / (parameter.numel() / len(parameter)) ** 0.5)
             else:
-                parameter.copy_((1 if name.endswith(("weight", "gamma")) else 0) + 0.1 * draw)
+                parameter.copy_((1 if name.endswith(("weight", "gamma")) else 0) + 0.1 * drawn)
 
 
 def _steer(key: str, network: Any) -> None:

@@ -10,18 +10,25 @@ from networks.ops.attention import context_attention, segment_attention
 from networks.ops.segments import Segments
 
 
-class SelfAttention(nn.Module):
-    """Every row attends to the rows of its segment."""
+class _MultiHead(nn.Module):
+    """What both kinds have: heads whose queries and keys may be normed, and a projection out of them."""
 
-    def __init__(self, channels: int, heads: int, normed: bool = False) -> None:
+    def __init__(self, channels: int, heads: int, normed: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.to_qkv = nn.Linear(channels, 3 * channels)
         self.to_out = nn.Linear(channels, channels)
         self.normed = normed
         if normed:
             self.q_rms_norm = HeadRMSNorm(heads, channels // heads)
             self.k_rms_norm = HeadRMSNorm(heads, channels // heads)
+
+
+class SelfAttention(_MultiHead):
+    """Every row attends to the rows of its segment."""
+
+    def __init__(self, channels: int, heads: int, normed: bool = False) -> None:
+        super().__init__(channels, heads, normed)
+        self.to_qkv = nn.Linear(channels, 3 * channels)
 
     def forward(self, x: Tensor, segments: Segments) -> Tensor:
         q, k, v = self.to_qkv(x).view(len(x), 3, self.heads, -1).unbind(1)
@@ -31,19 +38,13 @@ class SelfAttention(nn.Module):
         return result
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(_MultiHead):
     """Every row attends to the context of its segment."""
 
     def __init__(self, channels: int, context_channels: int, heads: int, normed: bool = False) -> None:
-        super().__init__()
-        self.heads = heads
+        super().__init__(channels, heads, normed)
         self.to_q = nn.Linear(channels, channels)
         self.to_kv = nn.Linear(context_channels, 2 * channels)
-        self.to_out = nn.Linear(channels, channels)
-        self.normed = normed
-        if normed:
-            self.q_rms_norm = HeadRMSNorm(heads, channels // heads)
-            self.k_rms_norm = HeadRMSNorm(heads, channels // heads)
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """(S, M, H, D) each, from (S, M, context channels); they depend on nothing else, so once is enough."""

@@ -3,6 +3,7 @@
 Letters: B samples, N voxels, V views.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +18,7 @@ from networks.trellis.sparse_structure_flow import SparseStructureFlow
 _MOST_COPIES = 4  # of the state in one pass; more fill any device, and only cost memory
 
 
-class _Denoiser:
+class _Denoiser(ABC):
     """
     Args:
         cond: (V, M, cond_channels) image tokens, one row for each view.
@@ -38,17 +39,16 @@ class _Denoiser:
         return [v for view in views for v in self._predict(x, step, self._shown([view]), int(view is not None), 1)]
 
     def _shown(self, views: Sequence[int | None]) -> Condition | None:
-        if views[0] is None:
-            return None
-        whole = list(views) == list(range(self._condition.views))
-        return self._condition if whole else self._condition.view(views[0])
+        seen = [view for view in views if view is not None]
+        return self._condition.of(seen) if seen else None
 
+    @abstractmethod
     def _samples(self, x: Tensor) -> int:
-        raise NotImplementedError
+        """How many objects a state holds."""
 
+    @abstractmethod
     def _predict(self, x: Tensor, step: int, condition: Condition | None, seen: int, copies: int) -> list[Tensor]:
         """Velocities of `copies` of the state, of which the first `seen` see the condition."""
-        raise NotImplementedError
 
 
 class StructureDenoiser(_Denoiser):

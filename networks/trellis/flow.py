@@ -25,9 +25,14 @@ class Condition:
 
     blocks: tuple[tuple[Tensor, Tensor], ...]
 
-    def view(self, index: int) -> "Condition":
-        """One view alone."""
-        return Condition(tuple((k[index : index + 1], v[index : index + 1]) for k, v in self.blocks))
+    def of(self, views: list[int]) -> "Condition":
+        """Some of the views, in this order."""
+        if views == list(range(self.views)):
+            return self
+        if len(views) == 1:  # without a copy: it is asked for in every step
+            rows = slice(views[0], views[0] + 1)
+            return Condition(tuple((k[rows], v[rows]) for k, v in self.blocks))
+        return Condition(tuple((k[views], v[views]) for k, v in self.blocks))
 
     @property
     def views(self) -> int:
@@ -58,6 +63,7 @@ class FlowTransformer(nn.Module):
     Args:
         cond_channels: of the condition.
         share_mod, pe_mode: only False and "ape" exist in the checkpoints; anything else is refused.
+        use_fp16, use_checkpoint: named by the configurations; the torso's type is chosen when weights are loaded.
     """
 
     TORSO: ClassVar[tuple[str, ...]] = ("blocks",)
@@ -67,13 +73,15 @@ class FlowTransformer(nn.Module):
         model_channels: int,
         cond_channels: int,
         num_blocks: int,
-        num_heads: int | None,
-        num_head_channels: int,
-        mlp_ratio: float,
-        pe_mode: str,
-        share_mod: bool,
-        qk_rms_norm: bool,
-        qk_rms_norm_cross: bool,
+        num_heads: int | None = None,
+        num_head_channels: int = 64,
+        mlp_ratio: float = 4,
+        pe_mode: str = "ape",
+        share_mod: bool = False,
+        qk_rms_norm: bool = False,
+        qk_rms_norm_cross: bool = False,
+        use_fp16: bool = False,
+        use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
         if pe_mode != "ape" or share_mod:

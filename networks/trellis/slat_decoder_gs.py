@@ -4,14 +4,13 @@ Agrees with SLatGaussianDecoder of microsoft/TRELLIS, commit 6b0d647.
 Letters: N voxels, G Gaussians a voxel.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from networks.ops.voxels import Voxels
-from networks.trellis.slat_trunk import SLatTrunk
+from networks.trellis.slat_trunk import SLatDecoder
 
 
 class GaussianParameters(NamedTuple):
@@ -29,34 +28,23 @@ class GaussianParameters(NamedTuple):
     opacity: Tensor
 
 
-class SLatGaussianDecoder(SLatTrunk):
+class SLatGaussianDecoder(SLatDecoder):
     """Gaussians around every voxel. Constructor arguments as in the official configuration."""
 
     offset_perturbation: Tensor
 
-    def __init__(
-        self,
-        resolution: int,
-        model_channels: int,
-        latent_channels: int,
-        num_blocks: int,
-        representation_config: Mapping[str, Any],
-        use_fp16: bool = False,
-        use_checkpoint: bool = False,
-        **trunk: Any,
-    ) -> None:
-        super().__init__(latent_channels, model_channels, num_blocks, **trunk)
-        self.resolution, self.representation_config = resolution, representation_config
-        each = int(representation_config["num_gaussians"])
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        each = int(self.representation_config["num_gaussians"])
         self._shapes = {"xyz": (each, 3), "features_dc": (each, 1, 3), "scaling": (each, 3), "rotation": (each, 4)}
         self._shapes["opacity"] = (each, 1)
         widths = [torch.Size(shape).numel() for shape in self._shapes.values()]
-        self.out_layer = nn.Linear(model_channels, sum(widths))
+        self.out_layer = nn.Linear(self.model_channels, sum(widths))
         self._widths = widths
         self.register_buffer("offset_perturbation", torch.zeros(each, 3))
 
     def forward(self, x: Tensor, voxels: Voxels) -> Tensor:
-        """(N, 14 G) raw features of (N, latent_channels) latents; `parameters` takes them apart."""
+        """(N, 14 G) raw features of (N, latent_channels) latents; `parameters_of` takes them apart."""
         result: Tensor = self.out_layer(self.normed(x, voxels))
         return result
 

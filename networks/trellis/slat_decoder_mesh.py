@@ -4,7 +4,7 @@ Agrees with SLatMeshDecoder of microsoft/TRELLIS, commit 6b0d647.
 Letters: N voxels, C channels in, O channels out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar, cast
 
 import torch
@@ -15,7 +15,7 @@ from networks.layers.norm import SegmentGroupNorm
 from networks.layers.sparse import PointwiseConv, SparseConv
 from networks.ops.sparse_conv import subdivided_conv
 from networks.ops.voxels import Voxels
-from networks.trellis.slat_trunk import SLatTrunk
+from networks.trellis.slat_trunk import SLatDecoder
 
 _GROUPS = 32
 _GEOMETRY = 8 + 24 + 21  # sdf at the corners, their displacement, the weights of a cube
@@ -49,27 +49,17 @@ class SubdivideBlock(nn.Module):
             yield y + skipped[start // 8 : span.stop // 8].repeat_interleave(8, dim=0)
 
 
-class SLatMeshDecoder(SLatTrunk):
+class SLatMeshDecoder(SLatDecoder):
     """Features of the cubes around the surface. Constructor arguments as in the official configuration."""
 
     TORSO: ClassVar[tuple[str, ...]] = ("blocks", "upsample")
 
-    def __init__(
-        self,
-        resolution: int,
-        model_channels: int,
-        latent_channels: int,
-        num_blocks: int,
-        representation_config: Mapping[str, Any],
-        use_fp16: bool = False,
-        use_checkpoint: bool = False,
-        **trunk: Any,
-    ) -> None:
-        super().__init__(latent_channels, model_channels, num_blocks, **trunk)
-        self.resolution = 4 * resolution
-        self.use_color = bool(representation_config.get("use_color", False))
-        middle, last = model_channels // 4, model_channels // 8
-        self.upsample = nn.ModuleList([SubdivideBlock(model_channels, middle), SubdivideBlock(middle, last)])
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self.fine_resolution = 4 * self.resolution
+        self.use_color = bool(self.representation_config.get("use_color", False))
+        middle, last = self.model_channels // 4, self.model_channels // 8
+        self.upsample = nn.ModuleList([SubdivideBlock(self.model_channels, middle), SubdivideBlock(middle, last)])
         self.out_layer = nn.Linear(last, _GEOMETRY + (_COLOURS if self.use_color else 0))
 
     def forward(

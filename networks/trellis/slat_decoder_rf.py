@@ -4,13 +4,12 @@ Agrees with SLatRadianceFieldDecoder of microsoft/TRELLIS, commit 6b0d647.
 Letters: N voxels, K rank, D samples along an axis.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from networks.ops.voxels import Voxels
-from networks.trellis.slat_trunk import SLatTrunk
+from networks.trellis.slat_trunk import SLatDecoder
 
 
 class RadianceField(NamedTuple):
@@ -28,24 +27,13 @@ class RadianceField(NamedTuple):
     features_dc: Tensor
 
 
-class SLatRadianceFieldDecoder(SLatTrunk):
+class SLatRadianceFieldDecoder(SLatDecoder):
     """A radiance field in every voxel. Constructor arguments as in the official configuration."""
 
-    def __init__(
-        self,
-        resolution: int,
-        model_channels: int,
-        latent_channels: int,
-        num_blocks: int,
-        representation_config: Mapping[str, Any],
-        use_fp16: bool = False,
-        use_checkpoint: bool = False,
-        **trunk: Any,
-    ) -> None:
-        super().__init__(latent_channels, model_channels, num_blocks, **trunk)
-        self.resolution = resolution
-        self.rank, self.dim = int(representation_config["rank"]), int(representation_config["dim"])
-        self.out_layer = nn.Linear(model_channels, self.rank * (3 * self.dim + 1 + 3))
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self.rank, self.dim = int(self.representation_config["rank"]), int(self.representation_config["dim"])
+        self.out_layer = nn.Linear(self.model_channels, self.rank * (3 * self.dim + 1 + 3))
 
     def forward(self, x: Tensor, voxels: Voxels) -> Tensor:
         """(N, K (3 D + 4)) raw features of (N, latent_channels) latents; `field_of` takes them apart."""

@@ -16,17 +16,9 @@ class SLatEncoder(SLatTrunk):
     """Mean and log-variance, each (N, latent_channels), of (N, in_channels) features."""
 
     def __init__(
-        self,
-        resolution: int,
-        in_channels: int,
-        model_channels: int,
-        latent_channels: int,
-        num_blocks: int,
-        use_fp16: bool = False,
-        use_checkpoint: bool = False,
-        **trunk: Any,
+        self, resolution: int, in_channels: int, model_channels: int, latent_channels: int, **trunk: Any
     ) -> None:
-        super().__init__(in_channels, model_channels, num_blocks, **trunk)
+        super().__init__(in_channels, model_channels, **trunk)
         self.out_layer = nn.Linear(model_channels, 2 * latent_channels)
 
     def forward(self, x: Tensor, voxels: Voxels) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ Agrees with SLatFlowModel of microsoft/TRELLIS, commit 6b0d647.
 Letters: N voxels, M coarse voxels, B batch items, C channels in, O channels out.
 """
 
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,11 @@ class ResBlock(nn.Module):
 
 
 class SLatFlow(FlowTransformer):
-    """Velocity of (N, in_channels) latents on voxels. Constructor arguments as in the official configuration."""
+    """Velocity of (N, in_channels) latents on voxels. Constructor arguments as in the official configuration.
+
+    Args:
+        transformer: the further arguments of FlowTransformer.
+    """
 
     TORSO: ClassVar[tuple[str, ...]] = ("input_blocks", "blocks", "out_blocks")
 
@@ -59,28 +63,15 @@ class SLatFlow(FlowTransformer):
         self,
         resolution: int,
         in_channels: int,
-        model_channels: int,
-        cond_channels: int,
         out_channels: int,
-        num_blocks: int,
-        num_heads: int | None = None,
-        num_head_channels: int = 64,
-        mlp_ratio: float = 4,
+        model_channels: int,
         patch_size: int = 2,
         num_io_res_blocks: int = 2,
         io_block_channels: list[int] | None = None,
-        pe_mode: str = "ape",
-        use_fp16: bool = False,
-        use_checkpoint: bool = False,
         use_skip_connection: bool = True,
-        share_mod: bool = False,
-        qk_rms_norm: bool = False,
-        qk_rms_norm_cross: bool = False,
+        **transformer: Any,
     ) -> None:
-        super().__init__(
-            model_channels, cond_channels, num_blocks, num_heads, num_head_channels, mlp_ratio, pe_mode, share_mod,
-            qk_rms_norm, qk_rms_norm_cross,
-        )  # fmt: skip
+        super().__init__(model_channels, **transformer)
         widths = list(io_block_channels or [])
         if patch_size != 2 ** len(widths):
             raise ValueError(f"patch_size is {patch_size}, which needs one of io_block_channels for each halving")

@@ -3,7 +3,8 @@
 Letters: N voxels, C channels.
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class SLatTrunk(nn.Module):
     Args:
         attn_mode: only "swin" exists in the checkpoints.
         window_size: voxels along the side of a window; every second block's windows are shifted by half of it.
+        use_fp16, use_checkpoint: named by the configurations; the torso's type is chosen when weights are loaded.
     """
 
     TORSO: ClassVar[tuple[str, ...]] = ("blocks",)
@@ -37,6 +39,8 @@ class SLatTrunk(nn.Module):
         window_size: int = 8,
         pe_mode: str = "ape",
         qk_rms_norm: bool = False,
+        use_fp16: bool = False,
+        use_checkpoint: bool = False,
     ) -> None:
         super().__init__()
         if (attn_mode, pe_mode) != ("swin", "ape"):
@@ -62,3 +66,24 @@ class SLatTrunk(nn.Module):
     def normed(self, x: Tensor, voxels: Voxels) -> Tensor:
         """The trunk's features in float32 and normalised, as all heads but the mesh decoder's want them."""
         return layer_norm(self.trunk(x, voxels).float(), (self.model_channels,))
+
+
+class SLatDecoder(SLatTrunk):
+    """What the three decoders are given.
+
+    Args:
+        resolution: of the grid that the latents are on.
+        representation_config: numbers of what is decoded.
+        trunk: the further arguments of SLatTrunk.
+    """
+
+    def __init__(
+        self,
+        resolution: int,
+        model_channels: int,
+        latent_channels: int,
+        representation_config: Mapping[str, Any],
+        **trunk: Any,
+    ) -> None:
+        super().__init__(latent_channels, model_channels, **trunk)
+        self.resolution, self.representation_config = resolution, representation_config

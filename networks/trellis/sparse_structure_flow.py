@@ -4,6 +4,8 @@ Agrees with SparseStructureFlowModel of microsoft/TRELLIS, commit 6b0d647.
 Letters: B batch, R resolution, P patch size, L = (R / P)^3 tokens, C channels.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
@@ -14,31 +16,22 @@ from networks.trellis.flow import Condition, FlowTransformer, Times
 
 
 class SparseStructureFlow(FlowTransformer):
-    """Velocity of a (B, in_channels, R, R, R) latent. Constructor arguments as in the official configuration."""
+    """Velocity of a (B, in_channels, R, R, R) latent. Constructor arguments as in the official configuration.
+
+    Args:
+        transformer: the further arguments of FlowTransformer.
+    """
 
     def __init__(
         self,
         resolution: int,
         in_channels: int,
-        model_channels: int,
-        cond_channels: int,
         out_channels: int,
-        num_blocks: int,
-        num_heads: int | None = None,
-        num_head_channels: int = 64,
-        mlp_ratio: float = 4,
+        model_channels: int,
         patch_size: int = 2,
-        pe_mode: str = "ape",
-        use_fp16: bool = False,
-        use_checkpoint: bool = False,
-        share_mod: bool = False,
-        qk_rms_norm: bool = False,
-        qk_rms_norm_cross: bool = False,
+        **transformer: Any,
     ) -> None:
-        super().__init__(
-            model_channels, cond_channels, num_blocks, num_heads, num_head_channels, mlp_ratio, pe_mode, share_mod,
-            qk_rms_norm, qk_rms_norm_cross,
-        )  # fmt: skip
+        super().__init__(model_channels, **transformer)
         if resolution % patch_size:
             raise ValueError(f"resolution is {resolution}, which patch_size {patch_size} does not divide")
         self.in_channels, self.resolution, self.patch_size = in_channels, resolution, patch_size

@@ -76,6 +76,20 @@ class _Half(nn.Module):
         return torso_dtype(self)
 
 
+def _residual(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResBlock(channels) for _ in range(count)))
+
+
+def _levels(channels: list[int], count: int, step: type[Upsample] | type[Downsample]) -> nn.ModuleList:
+    """So many residual blocks at each width, and a step from each to the next."""
+    blocks = nn.ModuleList()
+    for width, following in zip(channels, [*channels[1:], 0], strict=True):
+        blocks.extend(_residual(width, count))
+        if following:
+            blocks.append(step(width, following))
+    return blocks
+
+
 def _head(channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(ChannelLayerNorm(channels), nn.SiLU(), nn.Conv3d(channels, out_channels, 3, padding=1))
 
@@ -95,12 +109,8 @@ class SparseStructureDecoder(_Half):
     ) -> None:
         super().__init__(norm_type)
         self.input_layer = nn.Conv3d(latent_channels, channels[0], 3, padding=1)
-        self.middle_block = nn.Sequential(*(ResBlock(channels[0]) for _ in range(num_res_blocks_middle)))
-        self.blocks = nn.ModuleList()
-        for index, width in enumerate(channels):
-            self.blocks.extend(ResBlock(width) for _ in range(num_res_blocks))
-            if index + 1 < len(channels):
-                self.blocks.append(Upsample(width, channels[index + 1]))
+        self.middle_block = _residual(channels[0], num_res_blocks_middle)
+        self.blocks = _levels(channels, num_res_blocks, Upsample)
         self.out_layer = _head(channels[-1], out_channels)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -126,12 +136,8 @@ class SparseStructureEncoder(_Half):
     ) -> None:
         super().__init__(norm_type)
         self.input_layer = nn.Conv3d(in_channels, channels[0], 3, padding=1)
-        self.blocks = nn.ModuleList()
-        for index, width in enumerate(channels):
-            self.blocks.extend(ResBlock(width) for _ in range(num_res_blocks))
-            if index + 1 < len(channels):
-                self.blocks.append(Downsample(width, channels[index + 1]))
-        self.middle_block = nn.Sequential(*(ResBlock(channels[-1]) for _ in range(num_res_blocks_middle)))
+        self.blocks = _levels(channels, num_res_blocks, Downsample)
+        self.middle_block = _residual(channels[-1], num_res_blocks_middle)
         self.out_layer = _head(channels[-1], 2 * latent_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,15 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-
 from geometry import bake
 from geometry.mesh import Floats, Ints, Material, Mesh
-from geometry.rasterize import Fragments
 from geometry.render import Scene
 from geometry.simplify import simplify
-from geometry.unwrap import Unwrapped, two_sheets, unwrap_two_sheets
-from pipelines.files import NORMAL_QUALITY, jpeg
+from geometry.textures import jpeg, vertex_colours, with_normal_map
+from geometry.unwrap import two_sheets, unwrap_two_sheets
 from pipelines.foreground import Pixels
 from pipelines.relief.shape import Solid
 
@@ -84,28 +81,5 @@ class Relief:
             fine = bake.bake_sheets(*self.solid.normal_pictures(), layout, "fast")
             fragments = bake.rasterize_uv(cut.uv, cut.faces, texture_size)
             mesh, material = with_normal_map(mesh, material, fragments, fine)
-        colours = _vertex_colours(len(vertices), cut, texture)
+        colours = vertex_colours(len(vertices), cut, texture)
         return Asset(Mesh(vertices, faces, normals=normals, colours=colours), Scene(mesh, texture), material)
-
-
-def with_normal_map(mesh: Mesh, material: Material, fragments: Fragments, fine: Floats) -> tuple[Mesh, Material]:
-    """The mesh with tangents and the material with a normal map.
-
-    Args:
-        fragments: the mesh in its own UV space.
-        fine: (N, N, 3) object-space normals of the fine solid for each texel.
-    """
-    assert mesh.normals is not None
-    tangent = bake.tangents(mesh.normals, bake.u_directions(mesh))
-    picture = bake.bake_normal_map(fragments, mesh.faces, mesh.normals, tangent, fine)
-    encoded = jpeg(picture, NORMAL_QUALITY, full_chroma=True)
-    return replace(mesh, tangents=tangent), replace(material, normal_map=encoded)
-
-
-def _vertex_colours(count: int, cut: Unwrapped, texture: Pixels) -> Pixels:
-    """(V, 3) the texture at each vertex of the uncut mesh."""
-    size = texture.shape[0]
-    texel = np.clip(np.stack([cut.uv[:, 0] * size, (1 - cut.uv[:, 1]) * size], axis=1), 0, size - 1).astype(np.int64)
-    colours = np.zeros((count, 3), np.uint8)
-    colours[cut.source] = texture[texel[:, 1], texel[:, 0]]
-    return colours

@@ -14,11 +14,11 @@ from geometry.project import Photograph
 from geometry.rasterize import Fragments, rasterize
 from geometry.render import Scene
 from geometry.simplify import simplify
+from geometry.textures import jpeg, with_normal_map
 from geometry.unwrap import unwrap_six_axes
 from pipelines.errors import InputError
-from pipelines.files import jpeg
 from pipelines.foreground import Pixels
-from pipelines.relief.asset import ROUGHNESS, Asset, with_normal_map
+from pipelines.relief.asset import ROUGHNESS, Asset
 from pipelines.relief.colour import front_colours
 from pipelines.relief.params import ReliefParams, View
 from pipelines.relief.shape import DEEPEST, MASK_GRID, coverage, halved

@@ -19,7 +19,7 @@ from geometry.mesh import Floats, Ints, Pixels
 from networks.dinov2.vision_transformer import normalised
 from networks.ops.probes import probe_kernels
 from networks.ops.voxels import Voxels
-from networks.samplers.flow_euler import Schedule, flow_euler, schedule
+from networks.samplers.flow_euler import Schedule, Step, flow_euler, schedule
 from networks.samplers.guidance import MultiImage, guided_velocity
 from networks.trellis.denoisers import LatentDenoiser, StructureDenoiser
 from networks.trellis.slat_decoder_rf import RadianceField
@@ -35,7 +35,7 @@ StepDone = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SamplerSettings:
     """How one of the stages is sampled.
 
     Attributes:
@@ -107,7 +107,7 @@ class Model:
             pixels = encoder_input(squares, encoder.img_size).to(self._device)
             return torch.cat([normalised(encoder(view[None])) for view in pixels])
 
-    def structure(self, tokens: Tensor, seed: int, how: Sampled, effort: Effort, done: StepDone) -> Ints:
+    def structure(self, tokens: Tensor, seed: int, how: SamplerSettings, effort: Effort, done: StepDone) -> Ints:
         """(N, 3) int32 occupied voxels, ascending.
 
         Raises:
@@ -119,11 +119,8 @@ class Model:
             noise = Noise(seed, self._checkpoint.structure_shape).structure().to(self._device)
             denoiser = StructureDenoiser(flow, tokens, steps, effort.one_batch)
             velocity = guided_velocity(denoiser, steps, how.strength, len(tokens), how.mode)
-            latent = noise
-            for index, step in enumerate(flow_euler(noise, steps, velocity, sampling.sigma_min)):
-                latent = step.x_t
-                done(index + 1, steps.steps)
-            del denoiser, velocity
+            latent = _sampled(flow_euler(noise, steps, velocity, sampling.sigma_min), steps.steps, done)
+            del denoiser, velocity  # the next network may need their room
         with self._using("sparse_structure_decoder", "structure decoding") as decoder:
             logits = decoder(latent)[0, 0]
             coords = torch.nonzero(_checked(logits, "the structure") > 0)
@@ -132,7 +129,7 @@ class Model:
         return coords.int().cpu().numpy()
 
     def latent(
-        self, coords: Ints, tokens: Tensor, seed: int, how: Sampled, effort: Effort, done: StepDone
+        self, coords: Ints, tokens: Tensor, seed: int, how: SamplerSettings, effort: Effort, done: StepDone
     ) -> tuple[Tensor, Voxels]:
         """(N, C) denormalised structured latent on the voxels."""
         sampling = self._checkpoint.latent_sampling
@@ -142,11 +139,7 @@ class Model:
             noise = Noise(seed, self._checkpoint.structure_shape).latent(len(coords), flow.in_channels).to(self._device)
             denoiser = LatentDenoiser(flow, voxels, tokens, steps, effort.one_batch)
             velocity = guided_velocity(denoiser, steps, how.strength, len(tokens), how.mode)
-            sample = noise
-            for index, step in enumerate(flow_euler(noise, steps, velocity, sampling.sigma_min)):
-                sample = step.x_t
-                done(index + 1, steps.steps)
-            del denoiser, velocity
+            sample = _sampled(flow_euler(noise, steps, velocity, sampling.sigma_min), steps.steps, done)
             mean, std = self._checkpoint.mean.to(self._device), self._checkpoint.std.to(self._device)
             return sample * std + mean, voxels
 
@@ -178,7 +171,7 @@ class Model:
             host = torch.device("cpu") if effort.extract_on_host else None
             features, fine = decoder(latent, voxels, effort.rows, host)
             coords = fine.coords[:, 1:].to(features.device)
-            field = cube_field(coords, _checked(features, "the mesh"), decoder.resolution)
+            field = cube_field(coords, _checked(features, "the mesh"), decoder.fine_resolution)
             del features, fine, coords  # the largest there is
             vertices, faces, attributes = extract(field)
         if len(faces) == 0:
@@ -198,7 +191,15 @@ def _checked(values: Tensor, what: str) -> Tensor:
     return values
 
 
-def _schedule(how: Sampled, sampling: Sampling) -> Schedule:
+def _sampled(states: Iterator[Step], count: int, done: StepDone) -> Tensor:
+    """The last state of an integration, every step told."""
+    for index, state in enumerate(states):
+        sample = state.x_t
+        done(index + 1, count)
+    return sample
+
+
+def _schedule(how: SamplerSettings, sampling: Sampling) -> Schedule:
     return schedule(how.steps, sampling.rescale_t, sampling.interval)
 
 

@@ -57,6 +57,11 @@ class TrellisParams(Params):
             raise ValueError("formats is empty; name at least one, such as glb")
         return self
 
+    @property
+    def bake_mode(self) -> Literal["pbr", "fast", "best"]:
+        """The mode by its one name."""
+        return "best" if self.texture_bake_mode == "opt" else self.texture_bake_mode
+
     def check_images(self, count: int) -> None:
         if self.stage == "stage2" and count != 1:
             raise ValueError(f"stage2 takes one structure, not {count}")

@@ -20,13 +20,14 @@ from pipelines.trellis import assets
 from pipelines.trellis.checkpoint import REPOSITORY, Checkpoint
 from pipelines.trellis.effort import BRANCHES, PIECES, Attempts, usual
 from pipelines.trellis.kernels import compile_kernels
-from pipelines.trellis.model import Model, Sampled, Surface
+from pipelines.trellis.model import Model, SamplerSettings, Surface
 from pipelines.trellis.params import TrellisParams
 from pipelines.trellis.pictures import prepare
 from pipelines.trellis.structure import Structure, read_structure
 from storage import keys
 
-_FIRST = ("foreground", "conditioning", "structure", "preview")
+_OF_PICTURES = ("foreground", "structure", "preview")  # what a job that goes on from a structure leaves out
+_SECOND = ("latent", "decoding", "mesh", "turntable")
 _KEPT = PurePosixPath(keys.STRUCTURE).name
 
 
@@ -53,9 +54,8 @@ class TrellisPipeline(Pipeline):
         self._model.warm()
 
     def plan(self, params: TrellisParams) -> Mapping[str, float]:
-        left = {"stage1": _FIRST, "stage2": [stage for stage in self.PLAN if stage not in _FIRST[::2]]}
-        names = left.get(params.stage, list(self.PLAN))
-        return {stage: share for stage, share in self.PLAN.items() if stage in names}
+        left_out = {"both": (), "stage1": _SECOND, "stage2": _OF_PICTURES}[params.stage]
+        return {stage: share for stage, share in self.PLAN.items() if stage not in left_out}
 
     def run(self, images: Sequence[Path], params: TrellisParams, out: Path, progress: Progress, kept: Kept) -> Result:
         return _Run(self._model, self.machine, params, out, progress, kept).carry_out(images)
@@ -135,7 +135,9 @@ class _Run:
 
     def _sampled(self, squares: Any, tokens: Tensor) -> Structure:
         params = self._params
-        how = Sampled(params.sparse_structure_sample_steps, params.sparse_structure_cfg_strength, params.multi_image)
+        how = SamplerSettings(
+            params.sparse_structure_sample_steps, params.sparse_structure_cfg_strength, params.multi_image
+        )
         with self._clock("structure"):
             coords = self._attempts(
                 "structure",
@@ -153,7 +155,7 @@ class _Run:
 
     def _second_stage(self, structure: Structure, tokens: Tensor) -> None:
         params = self._params
-        how = Sampled(params.slat_sample_steps, params.slat_cfg_strength, params.multi_image)
+        how = SamplerSettings(params.slat_sample_steps, params.slat_cfg_strength, params.multi_image)
         with self._clock("latent"):
             latent, voxels = self._attempts(
                 "latent",
@@ -177,7 +179,7 @@ class _Run:
     @property
     def _bakes_views(self) -> bool:
         """Whether the texture comes from views of the splats, not from the mesh's own colours."""
-        return self._params.texture_bake_mode in ("best", "opt")
+        return self._params.bake_mode == "best"
 
     def _write(self, surface: Surface | None, gaussians: Gaussians | None) -> None:
         if gaussians is not None and "gaussian" in self._params.formats:
@@ -202,7 +204,7 @@ class _Run:
                 Mesh(surface.vertices, surface.faces, colours=surface.colours),
                 target=max(int(assets.BUDGET * params.simplify_ratio), assets.FEWEST_TRIANGLES),
                 texture_size=params.texture_size,
-                mode="best" if params.texture_bake_mode == "opt" else params.texture_bake_mode,
+                mode=params.bake_mode,
                 colour_at=assets.seen_colours(splats, surface) if splats is not None else None,
                 roughness=1.0,
             )

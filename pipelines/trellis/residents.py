@@ -6,7 +6,6 @@ short of memory only the network at work is there.
 """
 
 import gc
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,8 +13,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-
-log = logging.getLogger(__name__)
 
 _UNMEASURED = 3 * 2**30  # bytes a stage is given room for until it has run once
 

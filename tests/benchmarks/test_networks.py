@@ -1,7 +1,7 @@
 """The benchmark of the networks: its counts of work, its meters, its shell, and a whole run."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,17 +19,11 @@ from geometry.feature_field import cube_field
 from geometry.flexicubes import extract
 from networks.ops.voxels import Voxels
 from networks.samplers.flow_euler import schedule
+from tests.threads import one_thread
+
+__all__ = ["one_thread"]
 
 TINY, OFFICIAL = size("tiny"), size("official")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """So small products only lose by being shared out."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

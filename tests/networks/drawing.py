@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from networks.dinov2 import VisionTransformer
 from networks.trellis import build
-from tests.tiny_trellis import ENCODER, NETWORK_CONFIGS
+from tests.tiny_trellis import ENCODER, NETWORK_CONFIGS, draw
 
 _STRUCTURE_ENCODER = {"in_channels": 1, "latent_channels": 8, "num_res_blocks": 1, "channels": [8, 16]}
 _LATENT_ENCODER = {"resolution": 16, "in_channels": 12, "model_channels": 48, "latent_channels": 8, "num_blocks": 2}
@@ -24,15 +24,8 @@ def tiny(key: str, seed: int = 0) -> nn.Module:
 
 
 def drawn(module: nn.Module, seed: int = 0) -> nn.Module:
-    """The module with its parameters drawn anew: matrices by their width, biases around 0, gains around 1."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            draw = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim > 1 and "gamma" not in name:
-                parameter.copy_(draw / (parameter.numel() / len(parameter)) ** 0.5)
-            else:
-                parameter.copy_((1 if name.endswith(("weight", "gamma")) else 0) + 0.1 * draw)
+    """The module with its parameters drawn anew."""
+    draw(module, torch.Generator().manual_seed(seed))
     return module
 
 

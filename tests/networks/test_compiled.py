@@ -9,7 +9,8 @@ from networks.trellis.sparse_structure_flow import SparseStructureFlow
 
 def test_a_compiled_network_agrees_and_keeps_its_names() -> None:
     torch.manual_seed(0)
-    flow = SparseStructureFlow(4, 8, 64, 48, 8, 2, 2, patch_size=1, qk_rms_norm=True).eval().requires_grad_(False)
+    flow = SparseStructureFlow(4, 8, 8, 64, patch_size=1, cond_channels=48, num_blocks=2, num_heads=2, qk_rms_norm=True)
+    flow.eval().requires_grad_(False)
     names = list(flow.state_dict())
     x, t, tokens = torch.randn(2, 8, 4, 4, 4), torch.tensor([500.0, 20.0]), torch.randn(1, 20, 48)
     with torch.inference_mode():

@@ -83,8 +83,8 @@ def slat_dec_mesh(unit: Unit) -> list[Check]:
     model = cast(SLatMeshDecoder, network(unit))
     raw, fine = model(unit.inputs["feats"], Voxels(unit.inputs["coords"]))
     first = next(fine.segments.spans())
-    means = vertex_means(fine.coords[first, 1:], raw[first], model.resolution)
-    mesh = extract(cube_field(fine.coords[first, 1:], raw[first], model.resolution))
+    means = vertex_means(fine.coords[first, 1:], raw[first], model.fine_resolution)
+    mesh = extract(cube_field(fine.coords[first, 1:], raw[first], model.fine_resolution))
     return [
         *unit.checks(0, {"up_coords": fine.coords, "vertex_pos": means.places}),
         *unit.checks(2e-4, {"raw_feats": raw, "vertex_sdf_biased": means.distances}),

@@ -100,7 +100,8 @@ def test_pictures_do_not_go_with_it(client: FlaskClient, make: Make, png: bytes,
 
 @pytest.mark.parametrize("job_id", ["0" * 32, "nobody", "\ud800", "*", "0" * 100_000])
 def test_a_job_that_is_not_there_is_not_found(client: FlaskClient, job_id: str) -> None:
-    refusal(client.post("/image_to_3d", json={"stage": "stage2", "job_id": job_id}), 404, "not_found")
+    message = refusal(client.post("/image_to_3d", json={"stage": "stage2", "job_id": job_id}), 404, "not_found")
+    assert "there is no request" in message and "of yours" in message and len(message) < 400
 
 
 def test_somebody_elses_job_is_as_one_that_is_not_there(client: FlaskClient, make: Make) -> None:
@@ -145,7 +146,7 @@ def test_a_job_that_has_published_no_structure_is_refused(client: FlaskClient, m
 def test_a_structure_removed_meanwhile_is_not_found(client: FlaskClient, make: Make, storage: Storage) -> None:
     job = make()
     storage.delete(keys.output_folder(ME, job))
-    refusal(again(client, job), 404, "not_found")
+    assert f"{job}/{keys.STRUCTURE}" in refusal(again(client, job), 404, "not_found")
 
 
 def test_a_job_id_without_stage2_is_refused(client: FlaskClient, png: bytes) -> None:

@@ -1,17 +1,19 @@
 """A tiny checkpoint, made once, and the pipeline on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from pipelines.base import Kept, Machine, Progress, Result, Step
 from pipelines.trellis.params import TrellisParams
 from pipelines.trellis.pipeline import TrellisPipeline
 from pipelines.weights import Sources
+from tests.threads import one_thread
 from tests.tiny_trellis import write_checkpoint
+
+__all__ = ["one_thread"]
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 QUICK: dict[str, Any] = {
@@ -22,15 +24,6 @@ QUICK: dict[str, Any] = {
     "simplify_ratio": 0.1,
 }
 Go = Callable[..., tuple[Result, list[Step]]]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other crawl where other tests run beside them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
