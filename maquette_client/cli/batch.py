@@ -126,8 +126,8 @@ class Batch:
             return outcome
         self._display.show(task.title, outcome.job)
         thread = threading.Thread(target=self._watch, args=[outcome, started], daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # only now: an interrupt within start() would leave one that cannot be joined
         return outcome
 
     def _accepted(self, task: Task) -> Job:

@@ -293,7 +293,7 @@ def test_ctrl_c_can_cancel(maquette: Maquette, remote: MaquetteClient, pictures:
     follow_until(process, "1: queued")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
-    assert process.returncode == 130
+    assert process.returncode == 130, stderr
     assert "0: cancelled" in stderr and "1: cancelled" in stderr
     assert all(job.ended for job in remote.jobs())
 
