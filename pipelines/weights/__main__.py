@@ -79,8 +79,11 @@ class Tool:
         verdicts = []
         with _progress() as bars:
             bar = bars.add_task("")
-            for one in verify(name, self._sources, lambda done, total: bars.update(bar, completed=done, total=total)):
-                bars.update(bar, description=one.name)
+
+            def read(file: str, done: int, total: int) -> None:
+                bars.update(bar, description=file, completed=done, total=total)
+
+            for one in verify(name, self._sources, read):
                 verdicts.append(one)
                 self._say(f"{'WRONG' if one.fault else 'ok':<6} {one.name}: {one.fault or one.note or one.path}")
         wrong = {one.name: one.fault for one in verdicts if one.fault}
@@ -97,7 +100,7 @@ class Tool:
             free = room(files, self._folder)
             self._show(name, files, free)
             if not yes and not self._agreed():
-                return 1
+                return self._end({"family": name, "state": find(name, self._sources).state, "fetched": []}, False)
         with _progress() as bars:
             fetch(files, self._hub, lambda one: _bar(bars, one))
         found = find(name, self._sources)
@@ -120,7 +123,9 @@ class Tool:
     def _agreed(self) -> bool:
         if not sys.stdin.isatty():
             raise WeightsError("nobody is here to agree to the licence and the download; add --yes")
-        return input("Download under these licences? [y/N] ").strip().lower() in ("y", "yes")
+        # On stderr, where `input` does not write: stdout may be a program's.
+        print("Download under these licences? [y/N] ", end="", file=sys.stderr, flush=True)
+        return input().strip().lower() in ("y", "yes")
 
     def _say(self, line: str) -> None:
         print(line, file=sys.stderr if self._json else sys.stdout, flush=True)

@@ -51,9 +51,9 @@ def download(
         told: hears how far it has come.
         pause_s: before the first new try after a failure; doubled each time.
     Raises:
-        Refused: the server does not give it to us.
+        Refused: the server does not give it to us, or another process downloads it just now.
         Unreachable: it broke off several times; calling this again resumes.
-        WrongContent: it is not the published file; what had come is removed.
+        WrongContent: it is not the published file; what has come whole and is wrong is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + PART)

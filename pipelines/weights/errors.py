@@ -3,7 +3,7 @@
 WeightsError        also a PipelineUnavailable: a job that meets one ends with its words
 ├── UnknownFamily   nothing of this name is in the catalogue
 ├── Missing         a file is not here; the message names the command
-├── Refused         the server does not give it: not there, or not to us
+├── Refused         the server does not give it: not there, or not to us; or another process fetches it just now
 ├── Unreachable     the network or the server is away; trying again may help
 ├── WrongContent    what arrived, or lies there, is not the published file
 └── NoRoom          the disk is too small

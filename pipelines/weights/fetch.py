@@ -44,8 +44,8 @@ def wanted(name: str, sources: Sources, folder: Path) -> list[Wanted]:
     for one in family(name).repositories:
         found = find_repository(one, sources)
         if found.state != COMPLETE:
-            files += [Wanted(one, file, folder / one.id / file.path) for file in one.files]
-            files = [file for file in files if not file.target.is_file() or file.name in found.missing]
+            ours = [Wanted(one, file, folder / one.id / file.path) for file in one.files]
+            files += [file for file in ours if not file.target.is_file() or file.name in found.missing]
     return files
 
 

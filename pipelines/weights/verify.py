@@ -1,13 +1,16 @@
 """Whether the weights on this machine are the published ones: every byte is read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.weights.catalog import File, family
-from pipelines.weights.download import Told, content_fault
+from pipelines.weights.download import content_fault
 from pipelines.weights.local import find
 from pipelines.weights.sources import Sources
+
+Read = Callable[[str, int, int], None]  # (file, bytes so far, bytes in all)
 
 OF_ANOTHER = "not in the catalogue: a checkpoint of another's; only its form was looked at"
 
@@ -21,11 +24,11 @@ class Verdict(NamedTuple):
     note: str = ""
 
 
-def verify(name: str, sources: Sources, told: Told = lambda done, total: None) -> Iterator[Verdict]:
+def verify(name: str, sources: Sources, told: Read = lambda file, done, total: None) -> Iterator[Verdict]:
     """One verdict for each file the family needs, as each has been read.
 
     Args:
-        told: hears how far the reading of a file has come.
+        told: hears which file is read, and how far that has come.
     Raises:
         UnknownFamily: the catalogue has no such family.
     """
@@ -33,7 +36,7 @@ def verify(name: str, sources: Sources, told: Told = lambda done, total: None) -
     found = find(name, sources)
     for file, path in found.files.items():
         if entry := published.get(file):
-            fault = content_fault(path, entry, told=told)
+            fault = content_fault(path, entry, told=partial(told, file))
             yield Verdict(file, path, f"comes {fault}".replace("comes with", "has") if fault else "")
         else:
             yield Verdict(file, path, note=OF_ANOTHER)

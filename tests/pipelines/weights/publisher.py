@@ -13,7 +13,7 @@ class Publisher(ThreadingHTTPServer):
 
     Attributes:
         breaks: after how many bytes of an answer the connection ends; one entry for each answer that does.
-        token: what the hub's own addresses want, if not empty; `known` tokens are refused with 403 all the same.
+        token: what the hub's own addresses want, if not empty; without one they answer 401, to a wrong one 403.
         answers: HTTP errors to give before anything else.
     """
 

@@ -66,7 +66,7 @@ def test_get_shows_the_licence_and_asks_first(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer, status in (("", 1), ("n", 1), ("y", 0)):
         assert online.asked == []
-        monkeypatch.setattr("builtins.input", lambda prompt, answer=answer: answer)
+        monkeypatch.setattr("builtins.input", lambda answer=answer: answer)
         assert main(["get", "small"]) == status
 
 
@@ -78,6 +78,14 @@ def test_get_fetches_only_what_is_missing_or_cut_short(
     assert main(["get", "small", "--yes", "--json"]) == 0
     assert told()["fetched"] == [f"{MODEL}/ckpts/flow.safetensors"]
     assert not (tmp_path / "weights" / "lab").exists(), "what is complete elsewhere is left there"
+
+
+def test_get_mends_what_is_cut_short_also_where_another_repository_is_missing(
+    online: Publisher, tmp_path: Path, put: Put, told: Callable[[], dict[str, Any]]
+) -> None:
+    put(tmp_path / "weights" / MODEL, {**PUBLISHED, "ckpts/flow.safetensors": b"cut"})
+    assert main(["get", "small", "--yes", "--json"]) == 0
+    assert told()["fetched"] == [f"{MODEL}/ckpts/flow.safetensors", "lab/encoder/encoder.pth"]
 
 
 def test_an_offline_machine_is_told_what_to_copy(
