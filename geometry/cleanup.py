@@ -31,10 +31,11 @@ def close(vertices: Floats, faces: Ints, hole_limit: float | None = None) -> tup
 
 
 def drop_small_parts(vertices: Floats, faces: Ints, share: float = TINY_PART) -> tuple[Floats, Ints]:
-    """The mesh without parts whose area is below `share` of the whole."""
+    """The mesh without parts whose area is below `share` of the whole; all of it where no part is above."""
     part = face_parts(faces, len(vertices))
     area = np.bincount(part, np.sqrt((face_normals(vertices, faces) ** 2).sum(axis=1)))
-    return compact(vertices, faces[(area >= share * area.sum())[part]])
+    large = area >= share * area.sum()
+    return compact(vertices, faces[large[part]] if large.any() else faces)
 
 
 def count_parts(faces: Ints) -> int:

@@ -21,6 +21,7 @@ from geometry.mesh import (
     Pixels,
     compact,
     euler_number,
+    face_normals,
     is_closed,
     signed_volume,
     vertex_normals,
@@ -80,12 +81,12 @@ def finish(
 ) -> Finished:
     """About `target` triangles as near to the dense mesh as they can be, with its colours as a texture.
 
-    Same input, same bytes. The frame and the scale of the mesh do not matter.
+    Same input, same bytes. The frame of the mesh does not matter.
 
     Args:
-        dense: triangles in any state, colours optional.
+        dense: triangles in any state, colours optional; about as large as the unit cube.
         mode: "fast" takes the nearest vertex's colour; "pbr" interpolates colours on the dense surface and keeps its
-            fine shape as a normal map; "best" fits the triangles longer and takes the mean of four samples a texel.
+            fine shape as a normal map, on triangles fitted for longer; "best" is that with four samples a texel.
         colour_at: where colours come from instead of the dense mesh's own, which stay for places it does not know.
         hole_limit: length around a hole beyond which it is left open; None closes all.
     Raises:
@@ -151,6 +152,8 @@ def _without_clutter(
     """The mesh without dust and hidden shells, wound outward; says in `facts` how many parts went."""
     if len(triangles) == 0:
         raise UnusableMesh("nothing is left of the dense mesh after repair; it was no surface")
+    if not face_normals(points, triangles).any():
+        raise UnusableMesh("the triangles of the dense mesh have no area")
     before = facts["parts_found"]
     points, triangles = drop_small_parts(points, triangles)
     without_dust = count_parts(triangles)

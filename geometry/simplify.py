@@ -53,6 +53,8 @@ def approximate(
     small_points, small = close(*_collapse(points, triangles, budget, AGGRESSION - careful), hole_limit)
     # Closing may leave vertices where sheets touch, which a collapse can join; so what it leaves is closed again.
     small_points, small = close(*collapse(small_points, small, target), hole_limit)
+    if len(small) == 0:  # what was given was no surface
+        return small_points, small
     rounds = 2 if careful or len(points) <= FEW else 1
     return fit(small_points, small, _samples(points, triangles), rounds), small
 

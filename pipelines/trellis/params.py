@@ -48,7 +48,7 @@ class TrellisParams(Params):
     texture_bake_mode: Literal["pbr", "fast", "opt", "best"] = Field(
         default="pbr",
         description="fast: base colour; pbr: base colour and normal map; best, or opt: those from views of the splats, "
-        "on the best triangles",
+        "four samples a texel",
     )
 
     @model_validator(mode="after")

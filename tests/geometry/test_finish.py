@@ -52,6 +52,25 @@ def test_a_noisy_knot_stays_a_closed_knot_with_its_colours(mode: FinishMode) -> 
     assert 10 * np.log10(255**2 / error.mean()) > {"fast": 28, "pbr": 29, "best": 29}[mode]
 
 
+def test_where_every_part_is_small_none_is_dust() -> None:
+    ball = trimesh.creation.icosphere(1, 0.02)
+    places = np.stack(np.meshgrid(*[np.linspace(-0.45, 0.45, 11)] * 3), axis=-1).reshape(-1, 1, 3)
+    vertices = (places + ball.vertices).reshape(-1, 3).astype(np.float32)
+    faces = ball.faces + len(ball.vertices) * np.arange(len(places))[:, None, None]
+    result = finish(Mesh(vertices, faces.reshape(-1, 3).astype(np.int32)), target=30_000, texture_size=256)
+    assert result.facts["parts"] == len(places) == 1331 and result.facts["watertight"] is True
+
+
+@pytest.mark.parametrize("count", [50, 20_000])
+def test_what_is_no_surface_is_said_to_be_none(count: int) -> None:
+    points = np.random.default_rng(0).random((3, 3)).astype(np.float32)
+    line = np.linspace(0, 1, count, dtype=np.float32)[:, None] * np.ones(3, np.float32)
+    strip = np.arange(count - 2)[:, None] + np.arange(3)
+    for vertices, faces in ((points, np.tile([[0, 1, 1]], (count, 1))), (line, strip)):
+        with pytest.raises(UnusableMesh):
+            finish(Mesh(vertices, faces.astype(np.int32)), target=100, texture_size=64)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_its_glb_is_sound_and_others_read_it(mode: FinishMode) -> None:
     result = finished(mode)
