@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from geometry.flexicubes import WEIGHTS, CubeField, corner_steps
+from geometry.flexicubes import WEIGHTS, CubeField, corner_steps, grid_numbers
 
 # Channels of a voxel: distances of its 8 corners, offsets (8, 3), weights, and perhaps attributes (8, 6).
 _DISTANCES, _OFFSETS, _WEIGHTS = slice(0, 8), slice(8, 32), slice(32, 32 + WEIGHTS)
@@ -44,9 +44,9 @@ def cube_field(coords: Tensor, features: Tensor, resolution: int) -> CubeField:
     means = vertex_means(coords, features, resolution)
     cubes = _with_rim(voxels).nonzero()
     side, device = resolution + 1, features.device
-    grid, row = _vertices(_numbers(cubes, side), side)
-    corners = torch.stack([row[_numbers(cubes, side) + step] for step in corner_steps(side, device)], dim=1).long()
-    place = row[_numbers(means.places, side)].long()
+    grid, row = _vertices(grid_numbers(cubes, side), side)
+    corners = torch.stack([row[grid_numbers(cubes, side) + step] for step in corner_steps(side, device)], dim=1).long()
+    place = row[grid_numbers(means.places, side)].long()
     del row
     sdf = features.new_ones(len(grid))
     sdf[place] = means.distances
@@ -57,7 +57,7 @@ def cube_field(coords: Tensor, features: Tensor, resolution: int) -> CubeField:
         attributes = features.new_zeros(len(grid), ATTRIBUTES)
         attributes[place] = means.attributes
     weights = features.new_zeros(len(cubes), WEIGHTS)
-    weights[torch.searchsorted(_numbers(cubes, side), _numbers(coords, side))] = features[:, _WEIGHTS]
+    weights[torch.searchsorted(grid_numbers(cubes, side), grid_numbers(coords, side))] = features[:, _WEIGHTS]
     return CubeField(corners, cubes, resolution, positions, sdf, attributes, weights)
 
 
@@ -67,7 +67,7 @@ def vertex_means(coords: Tensor, features: Tensor, resolution: int) -> VertexMea
     Distances are lowered by one voxel, 1 / resolution, before.
     """
     side = resolution + 1
-    lowest = _numbers(coords, side)
+    lowest = grid_numbers(coords, side)
     grid, row = _vertices(lowest, side)
     channels = 4 if features.shape[1] == PLAIN_CHANNELS else 4 + ATTRIBUTES
     total = features.new_zeros(len(grid), channels)
@@ -129,11 +129,6 @@ def _vertices(lowest: Tensor, side: int) -> tuple[Tensor, Tensor]:
     row = torch.empty(side**3, dtype=torch.int32, device=lowest.device)
     row[grid] = torch.arange(len(grid), dtype=torch.int32, device=lowest.device)
     return grid, row
-
-
-def _numbers(places: Tensor, side: int) -> Tensor:
-    x, y, z = places.long().unbind(dim=1)
-    return (x * side + y) * side + z
 
 
 def _places(numbers: Tensor, side: int) -> Tensor:

@@ -49,9 +49,14 @@ def dense_field(
     axis = torch.arange(resolution, device=sdf.device)
     cubes = torch.cartesian_prod(axis, axis, axis).reshape(-1, 3)
     side = resolution + 1
-    lowest = (cubes[:, 0] * side + cubes[:, 1]) * side + cubes[:, 2]
-    corners = lowest[:, None] + corner_steps(side, sdf.device)
+    corners = grid_numbers(cubes, side)[:, None] + corner_steps(side, sdf.device)
     return CubeField(corners, cubes, resolution, positions, sdf, attributes, weights)
+
+
+def grid_numbers(places: Tensor, side: int) -> Tensor:
+    """(N,) int64 number of each of the places (N, 3) in a grid of side³, x-major."""
+    x, y, z = places.long().unbind(dim=1)
+    return (x * side + y) * side + z
 
 
 def corner_steps(side: int, device: torch.device) -> Tensor:
@@ -92,13 +97,8 @@ def _surface(field: CubeField) -> tuple[Tensor, Tensor]:
     for corner in range(8):
         cases |= inside[field.corners[:, corner]] << corner
     rows = ((cases > 0) & (cases < 255)).nonzero()[:, 0]
-    rows = rows[_numbers(field.cubes[rows], field.resolution).argsort()]
+    rows = rows[grid_numbers(field.cubes[rows], field.resolution).argsort()]
     return rows, cases[rows].long()
-
-
-def _numbers(cubes: Tensor, resolution: int) -> Tensor:
-    x, y, z = cubes.long().unbind(dim=1)
-    return (x * resolution + y) * resolution + z
 
 
 def _duals(field: CubeField, surface: Tensor, cases: Tensor) -> _Duals:
@@ -117,7 +117,7 @@ def _resolved(cases: Tensor, cubes: Tensor, resolution: int) -> Tensor:
     tables = _tables(cases.device)
     pinched = (tables.across[cases] >= 0).nonzero()[:, 0]
     beyond = cubes[pinched] + tables.steps[tables.across[cases[pinched]]]
-    numbers, wanted = _numbers(cubes[pinched], resolution), _numbers(beyond, resolution)
+    numbers, wanted = grid_numbers(cubes[pinched], resolution), grid_numbers(beyond, resolution)
     found = torch.searchsorted(numbers, wanted).clamp(max=len(numbers) - 1)
     both = (numbers[found] == wanted) & ((beyond >= 0) & (beyond < resolution)).all(dim=1)
     resolved = cases.clone()
