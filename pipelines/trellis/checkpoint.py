@@ -67,7 +67,7 @@ class Checkpoint:
             self.resolution = int(self._read(self._file("slat_decoder_mesh", ".json"))["args"]["resolution"])
             self.mean, self.std = (torch.tensor(args["slat_normalization"][name]) for name in ("mean", "std"))
         except (KeyError, TypeError, ValueError) as error:
-            raise PipelineUnavailable(f"{REPOSITORY}/pipeline.json is not as expected: {error!r}") from error
+            raise PipelineUnavailable(f"{REPOSITORY} is not as expected: {error!r}; {_REMEDY}") from error
 
     @property
     def networks(self) -> list[str]:

@@ -141,12 +141,13 @@ class Model:
             velocity = guided_velocity(denoiser, steps, how.strength, len(tokens), how.mode)
             sample = _sampled(flow_euler(noise, steps, velocity, sampling.sigma_min), steps.steps, done)
             mean, std = self._checkpoint.mean.to(self._device), self._checkpoint.std.to(self._device)
-            return sample * std + mean, voxels
+            return _checked(sample, "the latent") * std + mean, voxels
 
     def gaussians(self, latent: Tensor, voxels: Voxels) -> Gaussians:
         """3D Gaussians around the voxels, +Z up."""
         with self._using("slat_decoder_gs", "gaussians") as decoder:
-            parameters = decoder.parameters_of(decoder(latent, voxels), voxels.coords[:, 1:])
+            raw = _checked(decoder(latent, voxels), "the splats")
+            parameters = decoder.parameters_of(raw, voxels.coords[:, 1:])
             config = decoder.representation_config
             return activated(
                 **parameters._asdict(),
@@ -158,7 +159,7 @@ class Model:
     def radiance_field(self, latent: Tensor, voxels: Voxels) -> RadianceField:
         """Low-rank volumes of the voxels, on the CPU."""
         with self._using("slat_decoder_rf", "radiance field") as decoder:
-            field = decoder.field_of(decoder(latent, voxels), voxels.coords[:, 1:])
+            field = decoder.field_of(_checked(decoder(latent, voxels), "the radiance field"), voxels.coords[:, 1:])
             return RadianceField(*(part.float().cpu() for part in field))
 
     def surface(self, latent: Tensor, voxels: Voxels, effort: Effort) -> Surface:

@@ -74,7 +74,9 @@ class _Run:
         self._model, self._params, self._out = model, params, out
         self._progress, self._kept = progress, kept
         self._clock = Clock(progress)
-        self._attempts = Attempts(usual(machine.device, machine.low_vram), model.residents.empty)
+        effort = usual(machine.device, machine.low_vram)
+        self._attempts = Attempts(effort, model.residents.empty)
+        self._fewer_branches = BRANCHES if effort.one_batch else ""  # one after the other is no less than that
         self._resolution = model.resolution
         self.facts: dict[str, Any] = {"engine": REPOSITORY, "learned": True}
         self.warnings: list[str] = []
@@ -119,6 +121,7 @@ class _Run:
             self._kept.discard(_KEPT)
             return None
         self.facts["resumed"] = True
+        self._progress("preview", 1, 1)  # first of all: how fast this attempt is counts from where it begins
         return structure
 
     def _squares(self, images: Sequence[Path]) -> Any:
@@ -144,7 +147,7 @@ class _Run:
                 lambda effort: self._model.structure(
                     tokens, params.seed, how, effort, lambda step, of: self._progress("structure", step, of)
                 ),
-                BRANCHES,
+                self._fewer_branches,
             )
         structure = Structure(coords, self._resolution, squares)
         with self._clock("preview"):
@@ -162,7 +165,7 @@ class _Run:
                 lambda effort: self._model.latent(
                     structure.coords, tokens, params.seed, how, effort, lambda i, of: self._progress("latent", i, of)
                 ),
-                BRANCHES,
+                self._fewer_branches,
             )
         meshes = not assets.MESHES.isdisjoint(params.formats)
         gaussians = surface = None

@@ -9,6 +9,7 @@ import numpy as np
 from geometry.blocks import blocks
 from geometry.export import EXPORTERS
 from geometry.mesh import Ints, Material, Pixels
+from pipelines import files
 from pipelines.errors import InputError
 from pipelines.trellis.pictures import SIDE
 
@@ -35,8 +36,7 @@ class Structure:
         rows = np.concatenate([np.zeros((len(self.coords), 1)), self.coords], axis=1).astype(np.float32)
         stream = io.BytesIO()
         np.savez_compressed(stream, coords=rows, images=self.squares)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(stream.getvalue())
+        files.write(path, stream.getvalue())
 
     def preview(self) -> bytes:
         """A GLB of the voxels as blocks."""

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from geometry.gaussians import read_ply
 from geometry.inspect import inspect_glb
+from networks.trellis.slat_trunk import SLatDecoder
 from pipelines.base import Kept, Machine
 from pipelines.errors import DeviceError, InputError, OutOfMemory, PipelineUnavailable
 from pipelines.trellis.checkpoint import Checkpoint
@@ -127,8 +128,9 @@ def test_a_second_attempt_goes_on_from_the_kept_structure(
     go(tmp_path / "first", kept=Kept(hand_over=saved.append))
     assert [path.name for path in saved] == ["latent.npz"]
     monkeypatch.setattr("pipelines.trellis.model.Model.structure", None)  # it must not be sampled again
-    result, _ = go(tmp_path / "second", kept=Kept({"latent.npz": saved[0]}))
+    result, steps = go(tmp_path / "second", kept=Kept({"latent.npz": saved[0]}))
     assert result.facts["resumed"] is True
+    assert steps[0].fraction == pytest.approx(0.35), "the estimate of the rest counts from where it begins"
     assert files_of(tmp_path / "second") == files_of(tmp_path / "first")
 
 
@@ -182,11 +184,34 @@ def test_memory_that_runs_out_costs_settings_not_the_job(
     assert files_of(tmp_path / "after") == files_of(tmp_path / "fed")
 
 
+def test_where_there_are_fewer_branches_already_nobody_is_told_of_fewer(
+    go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def hungry(*_: object) -> torch.Tensor:
+        calls.append(1)
+        return torch.empty(2**60, dtype=torch.uint8)
+
+    monkeypatch.setattr("pipelines.trellis.model.Model.structure", hungry)
+    with pytest.raises(OutOfMemory, match="structure does not fit"):
+        go(tmp_path / "starved")
+    assert len(calls) == 2, "the same again on an emptied device, and there is nothing to lower on a CPU"
+
+
 def test_what_is_no_number_is_the_devices_fault(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = "networks.trellis.sparse_structure_vae.SparseStructureDecoder.forward"
     monkeypatch.setattr(decoder, lambda self, z: torch.full((1, 1, 16, 16, 16), float("nan")))
     with pytest.raises(DeviceError, match="the structure is not all numbers"):
         go(tmp_path / "out")
+
+
+@pytest.mark.parametrize("network", ["slat_decoder_gs.SLatGaussianDecoder", "slat_decoder_rf.SLatRadianceFieldDecoder"])
+def test_no_file_of_what_is_no_number(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
+    normal = SLatDecoder.normed
+    monkeypatch.setattr(f"networks.trellis.{network}.normed", lambda *given: normal(*given) * float("nan"))
+    with pytest.raises(DeviceError, match="is not all numbers"):
+        go(tmp_path / "out", formats="gaussian,radiance_field")
 
 
 def test_short_of_memory_the_result_is_the_same(go: Go, tmp_path: Path, weights: Path) -> None:
@@ -200,8 +225,8 @@ def test_short_of_memory_the_result_is_the_same(go: Go, tmp_path: Path, weights:
 def test_a_picture_without_an_object_is_refused(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="is no structure of an earlier job"):
         go(tmp_path / "wrong", [EXAMPLES / "heron.png"], stage="stage2")
-    flow = "networks.trellis.sparse_structure_vae.SparseStructureDecoder.forward"
-    monkeypatch.setattr(flow, lambda self, z: torch.full((1, 1, 16, 16, 16), -1.0))
+    decoder = "networks.trellis.sparse_structure_vae.SparseStructureDecoder.forward"
+    monkeypatch.setattr(decoder, lambda self, z: torch.full((1, 1, 16, 16, 16), -1.0))
     with pytest.raises(InputError, match="sees no object"):
         go(tmp_path / "empty")
 
