@@ -2,16 +2,19 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
 import pipelines
+from jobs.fleet import Fleet, WorkerInfo
 from jobs.queue import JobQueue
 from jobs.records import JobStatus
 from jobs.transitions import Transitions
 from storage import Storage, keys
+from tests.waiting import until
 
 ME = "127.0.0.1"
 STRANGER = {"REMOTE_ADDR": "10.9.9.9"}
@@ -63,6 +66,16 @@ def test_a_job_goes_on_from_the_structure_of_an_earlier_one(
     assert told["made_from"] == job and told["params"]["stage"] == "stage2"
     sent = client.get(f"/jobs/{record.id}/inputs/0")
     assert sent.data == b"voxels of " + job.encode() and sent.mimetype == "application/x-npz"
+
+
+def test_where_the_model_cannot_run_the_reason_is_told(
+    client: FlaskClient, make: Make, worker: WorkerInfo, redis: Any
+) -> None:
+    job = make()
+    reason = "its weights are not there; fetch them with: GET"
+    Fleet(redis).publish(replace(worker, pipelines=["relief"], unavailable={"staged": reason}), 600)
+    until(lambda: again(client, job).status_code == 503)  # what workers offer is asked for once a second
+    assert reason in refusal(again(client, job), 503, "pipeline_unavailable")
 
 
 def test_it_may_be_asked_for_in_json_and_by_the_pipelines_name(client: FlaskClient, make: Make) -> None:

@@ -107,7 +107,7 @@ def _choice(form: TrellisForm, submission: Submission) -> tuple[Choice, stages.S
     parts = context()
     if form.stage == stages.LAST:
         earlier = stages.structure(submission, form.pipeline, form.job_id, client(), parts.queue, parts.storage)
-        return Choice(earlier.record.pipeline, []), earlier
+        return choose(earlier.record.pipeline, OWN, parts.queue, parts.settings), earlier
     choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
     stages.check_stage(form.stage, choice.pipeline, form.job_id)
     return choice, None
