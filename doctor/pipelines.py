@@ -7,35 +7,47 @@ from pathlib import Path
 from configs.hub import load_hub
 from configs.settings import Settings, load_settings
 from doctor.findings import Finding, note, ok, problem, warning
-from pipelines import PIPELINES, params_class
+from pipelines import PIPELINES, register
+from pipelines.errors import PipelineUnavailable
 from pipelines.weights import COMPLETE, PARTIAL, Sources, find
 from pipelines.weights.catalog import FAMILIES, command, family
 from pipelines.weights.sources import sources
-from workers.devices import lane, visible
+from workers.offers import offers
 
 
 def check() -> Iterator[Finding]:
     """Every registered pipeline, the weights of each family, then all else that lies where weights do."""
     settings, hub = load_settings(), load_hub()
-    devices = {lane(name) for name in visible()}
-    for name, entry in PIPELINES.items():
-        params_class(name)
-        if entry.lane == "cpu":
-            yield ok(name, "needs no weights and no accelerator")
-        elif "cuda" in devices:
-            yield ok(name, "finds an accelerator")
-        else:
-            yield note(name, "wants an accelerator, and there is none")
+    yield from _offered(settings)
     yield _memory(settings)
     for name in FAMILIES:
         yield family_weights(name, sources(settings, hub), settings.weights_dir)
     yield from weights(settings.weights_dir, hub.caches)
 
 
+def _offered(settings: Settings) -> Iterator[Finding]:
+    """What the workers of this machine would do with each pipeline."""
+    try:
+        for module in settings.plugins:
+            register(module)
+        found = offers(settings)
+    except PipelineUnavailable as error:  # the settings are to blame, and their check says so
+        yield note("pipelines", str(error))
+        return
+    for name in PIPELINES:
+        devices = [device for device, one in found.items() if name in one.pipelines]
+        reasons = dict.fromkeys(one.unavailable[name] for one in found.values() if name in one.unavailable)
+        if devices:
+            yield ok(name, f"runs on {', '.join(devices)}")
+        else:
+            yield note(name, "; ".join(reasons) or "is not among MAQUETTE_PIPELINES")
+
+
 def _memory(settings: Settings) -> Finding:
     if settings.low_vram:
         return ok("device memory", "MAQUETTE_LOW_VRAM: only the network that runs just now is kept on the device")
-    return ok("device memory", "all networks of a model stay on the device; MAQUETTE_LOW_VRAM=1 where it is small")
+    said = "networks stay on the device while there is room; MAQUETTE_LOW_VRAM=1 where it is small"
+    return ok("device memory", said)
 
 
 def family_weights(name: str, sources: Sources, folder: Path) -> Finding:

@@ -10,7 +10,7 @@ from configs.settings import PREFIX, ROOT, Settings, SettingsError, load_setting
 from doctor.findings import Finding, note, ok, problem, warning
 from pipelines.errors import PipelineUnavailable
 from web.addresses import parse
-from workers.offers import offers
+from workers.offers import named, offers
 
 # Read by setup.sh, the client, the tests, or from one of our processes to the next.
 _OTHERS = ("TORCH_INDEX", "URL", "API_KEY", "CHROMIUM", "PARENT_PID", "LISTEN_FDS")
@@ -56,9 +56,14 @@ def _pipelines(settings: Settings) -> Iterator[Finding]:
     try:
         for module in settings.plugins:
             pipelines.register(module)
-        found = offers(settings)
+        named(settings)
     except PipelineUnavailable as error:
         yield problem("pipelines", str(error), "correct MAQUETTE_PLUGINS or MAQUETTE_PIPELINES")
+        return
+    try:
+        found = offers(settings)
+    except PipelineUnavailable as error:
+        yield problem("pipelines", str(error), "do what it names, or name others in MAQUETTE_PIPELINES")
         return
     told = "; ".join(f"on {device}: {', '.join(one.pipelines)}" for device, one in found.items())
     yield ok("pipelines", f"this machine's workers offer {told}")

@@ -261,6 +261,19 @@ def test_weak_keys_and_open_doors_are_told(monkeypatch: pytest.MonkeyPatch) -> N
     assert one(settings.check(), "pipelines").level == "problem"
 
 
+def test_what_cannot_run_is_told_with_its_own_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAQUETTE_DEVICES", "cpu")
+    assert one(pipelines.check(), "relief").said == "runs on cpu"
+    trellis = one(pipelines.check(), "trellis")
+    assert trellis.level == "note" and "python -m pipelines.weights get trellis" in trellis.said
+    monkeypatch.setenv("MAQUETTE_PIPELINES", "relief")
+    assert one(pipelines.check(), "trellis").said == "is not among MAQUETTE_PIPELINES"
+    monkeypatch.setenv("MAQUETTE_PIPELINES", "trellis")
+    nothing = one(settings.check(), "pipelines")
+    assert nothing.level == "problem" and "python -m pipelines.weights get trellis" in nothing.said
+    assert "correct" not in nothing.remedy, "the setting is right: what is missing are the weights"
+
+
 def test_a_familys_weights_are_complete_partial_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = Repository("org/small", "MIT", "https://x", (File("a.pth", 2**30), File("b.pth", 1)), revision="1")
     monkeypatch.setitem(FAMILIES, "small", Family("Small", (repository,)))
