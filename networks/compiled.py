@@ -1,7 +1,8 @@
 """Compiling what a network does row by row: norms and feed-forwards become one kernel each, linear layers stay.
 
 Off unless called. Attention and sparse convolutions have fused kernels of their own and depend on lists of lengths
-that differ from object to object, so they are left alone, and one compilation serves every object.
+that differ from object to object, so they are left alone, and one compilation serves every object. For one network a
+process: torch compiles the same code for at most eight kinds of layers, and refuses the ninth.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,6 @@ def compile_network(network: nn.Module, backend: str | Callable[..., Any] = "ind
     """
     parts = [part for part in network.modules() if isinstance(part, _PARTS)]
     for part in parts:
-        # Its code is shared by all parts of a kind, so that each kind is compiled once, for any number of rows.
+        # Its code is shared by all parts of a kind, so that each width is compiled once, for any number of rows.
         part.forward = torch.compile(part.forward, backend=backend, dynamic=True, fullgraph=True)  # type: ignore[method-assign]
     return len(parts)

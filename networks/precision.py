@@ -4,7 +4,6 @@ The torso's linear layers and convolutions may; embeddings, first and last layer
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import nn
@@ -12,12 +11,6 @@ from torch import nn
 from networks.layers.sparse import Kernel
 
 _CAST = (nn.Linear, nn.Conv3d, Kernel)
-
-
-class HasTorso(Protocol):
-    """A network that names the modules between its first and last layers."""
-
-    TORSO: tuple[str, ...]
 
 
 def torso_modules(network: nn.Module) -> list[nn.Module]:

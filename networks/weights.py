@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from networks.precision import torso_modules
 
 _SHOWN = 5
+# What torch lets through of a damaged pickle, beside its own error.
+_DAMAGE = (RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
 
 
 class WeightsMismatch(ValueError):
@@ -28,7 +30,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (SafetensorError, UnpicklingError, *_DAMAGE) as error:
         raise WeightsMismatch(f"{path} cannot be read ({error}); fetch it again") from error
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise WeightsMismatch(f"{path} holds no state dict of tensors")

@@ -4,7 +4,7 @@ Weights keep the checkpoints' layout (out, 3, 3, 3, in). `backend` names what co
     plain   one matrix product for each tap over its occupied pairs, summed in float32; exact, anywhere
     triton  one kernel that gathers, multiplies and sums all taps at once; CUDA
     spconv  the library of that name; CUDA
-`auto` is triton where a probe shows that it runs and agrees with plain, else plain.
+`auto` is the first of triton and spconv that runs and agrees with plain in a probe, else plain.
 
 Letters: N voxels, M coarse voxels, C channels in, O channels out, K = 27 taps.
 """
@@ -111,12 +111,17 @@ def _plain(x: Tensor, matrices: Tensor, bias: Tensor, voxels: Voxels, rows: slic
 
 def best_backend(x: Tensor) -> Backend:
     """What `auto` means for rows of this type on this device."""
-    return "triton" if x.is_cuda and _triton_agrees(x.dtype) else "plain"
+    if x.is_cuda:
+        if _agrees("triton", x.dtype):
+            return "triton"
+        if _agrees("spconv", x.dtype):
+            return "spconv"
+    return "plain"
 
 
 @cache
-def _triton_agrees(dtype: torch.dtype) -> bool:
-    if find_spec("triton") is None:
+def _agrees(backend: Literal["triton", "spconv"], dtype: torch.dtype) -> bool:
+    if find_spec(backend) is None:
         return False
     generator = torch.Generator().manual_seed(0)
     coords = torch.nonzero(torch.rand(1, 6, 6, 6, generator=generator) < 0.5).cuda()
@@ -124,8 +129,8 @@ def _triton_agrees(dtype: torch.dtype) -> bool:
     weight = torch.randn(40, 3, 3, 3, 24, generator=generator).to("cuda", dtype)
     bias, voxels = torch.zeros(40, device="cuda", dtype=dtype), Voxels(coords)
     return agrees(
-        "triton sparse convolution",
-        lambda: sparse_conv(x, weight, bias, voxels, "triton"),
+        f"{backend} sparse convolution",
+        lambda: sparse_conv(x, weight, bias, voxels, backend),
         lambda: sparse_conv(x, weight, bias, voxels, "plain"),
     )
 
