@@ -1,5 +1,6 @@
 """Compares three sources after a run: what clients were told, what Redis says, and what lies in the storage."""
 
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -171,17 +172,21 @@ def _check_storage(verdict: Verdict, journal: Journal, books: Books, storage: Pa
     complete = {job_id for job_id, record in books.records.items() if record["status"] == "complete"}
     for job_id in complete - set(lying):
         verdict.blame("lost", job_id, "is complete, and its outputs are not there")
+    went_on = 0
     for job_id, folder in lying.items():
         if job_id not in books.records:
             verdict.blame("stray", job_id, f"{folder.relative_to(storage)} belongs to no job")
         elif job_id not in complete:
             verdict.blame("half_published", job_id, f"is {books.records[job_id]['status']}, and has outputs")
         elif order := orders.get(job_id):
-            for problem in problems(order, _files(folder)):
+            faults = problems(order, files := _files(folder))
+            for problem in faults:
                 verdict.blame("half_published", job_id, problem)
+            went_on += not faults and bool(json.loads(files["manifest.json"]).get("went_on"))
     inputs = {folder.name for folder in storage.glob("inputs/*")}
     for job_id in set(books.records) - inputs:
         verdict.blame("lost", job_id, "its pictures are not there")
+    verdict.facts["went_on"] = went_on  # from what an earlier attempt had kept
     verdict.facts["orphan_inputs"] = len(inputs - set(books.records))
     ended = {job_id for job_id, record in books.records.items() if record["status"] in FINAL}
     verdict.facts["kept_left"] = len({path.parts[-3] for path in storage.glob("extras/*/*/kept/*")} & ended)

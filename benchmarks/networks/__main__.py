@@ -4,10 +4,12 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import torch
 
+import benchmarks.networks
 from benchmarks.networks import savings, stages
 from benchmarks.networks.meters import matmul_rate
 from benchmarks.networks.stages import Bench, bench
@@ -93,9 +95,10 @@ def _ledger(rows: dict[str, Any]) -> dict[str, float | None]:
 
 def _saving(compared: savings.Compared) -> dict[str, Any]:
     off, on = compared.seconds
+    error = compared.error if isfinite(compared.error) else None  # JSON has no word for it
     return {
         "off_s": off, "on_s": on, "gain": off / on, "off_peak_mib": _mib(compared.peaks[0]),
-        "on_peak_mib": _mib(compared.peaks[1]), "error": compared.error, "tolerance": compared.saving.tolerance,
+        "on_peak_mib": _mib(compared.peaks[1]), "error": error, "tolerance": compared.saving.tolerance,
         "agrees": compared.agrees,
     }  # fmt: skip
 
@@ -117,7 +120,7 @@ def _say(name: str) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.networks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.networks", description=benchmarks.networks.__doc__)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:<n>")
     parser.add_argument("--size", choices=("tiny", "official"), default="tiny")
     parser.add_argument("--json", action="store_true", help="one line of JSON instead of tables")

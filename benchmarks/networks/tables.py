@@ -49,7 +49,8 @@ def _savings(rows: dict[str, Any], blocks: int | None) -> None:
         peaks = f"{_size(row['off_peak_mib']):>9}{_size(row['on_peak_mib']):>9}"
         wrong = "" if row["agrees"] else f"  more than {row['tolerance']:g}"
         times = f"{row['off_s']:>9.4f}{row['on_s']:>9.4f}{row['gain']:>7.2f}"
-        print(f"{name:<54}{times}{peaks}{row['error']:>10.1e}{wrong}")
+        error = "–" if row["error"] is None else f"{row['error']:.1e}"
+        print(f"{name:<54}{times}{peaks}{error:>10}{wrong}")
 
 
 def _size(mib: float | None) -> str:
