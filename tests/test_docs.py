@@ -30,7 +30,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
             assert rows[name.upper()] == f"`{field.default + 0}`", name
 
 
-@pytest.mark.parametrize("model", [TrellisForm, pipelines.params_class("relief")])
+@pytest.mark.parametrize("model", [TrellisForm, *map(pipelines.params_class, pipelines.PIPELINES)])
 def test_every_field_is_documented(model: type) -> None:
     documented = text("docs/api.md")
     for name in model.model_fields:  # type: ignore[attr-defined]

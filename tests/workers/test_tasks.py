@@ -329,10 +329,10 @@ def test_a_job_cancelled_in_its_second_stage_leaves_nothing(
     runner: JobRunner, submit: Any, queue: JobQueue, storage: Storage
 ) -> None:
     job = submit("staged", seconds=1.2, steps=60)
-    show = runner.keep
+    keep = runner.keep
 
     def keep_and_cancel(record: JobRecord, result: Path) -> None:
-        show(record, result)
+        keep(record, result)
         assert kept(storage, job)
         queue.cancel(job, "c")
 
