@@ -119,7 +119,19 @@ def world(redis: Any, queue: JobQueue, transitions: Transitions, storage: Storag
 
 def test_a_world_in_order_has_no_violations(world: World) -> None:
     found = world.verdict()
-    assert found.violations == [] and found.facts == {"orphan_inputs": 0, "kept_left": 0, "scratch_left": 0}
+    assert found.violations == [] and found.facts == {
+        "went_on": 0,
+        "orphan_inputs": 0,
+        "kept_left": 0,
+        "scratch_left": 0,
+    }
+
+
+def test_who_went_on_from_what_was_kept_is_counted(world: World) -> None:
+    path = world.output(world.complete) / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "went_on": True}))
+    found = world.verdict()
+    assert found.violations == [] and found.facts["went_on"] == 1
 
 
 def _record_deleted(world: World) -> None:
