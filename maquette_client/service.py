@@ -80,12 +80,12 @@ class LocalService:
         raise RuntimeError(f"the service did not start; its log ends with:\n{self.log.read_text()[-2000:]}")
 
     def _ready(self) -> bool:
-        client = MaquetteClient(self.url)
+        client = self.client(self._env.get("MAQUETTE_API_KEYS", "").partition(",")[0].strip())
         try:
             # A submit would be accepted before, and then wait for the device process to load.
             return client.ready() and any(worker["state"] != "starting" for worker in client.workers())
-        except MaquetteError as error:
-            return error.code == "api_key_required"  # it is up; who asks next has a key
+        except MaquetteError:
+            return False  # it went away again: start() sees whether its process did
 
     def client(self, api_key: str = "") -> MaquetteClient:
         """A client of this service."""

@@ -88,9 +88,6 @@ class Stage:
     def start(self) -> None:
         """Returns when a submit is accepted and a device process is ready."""
         self._service.start()
-        client = self._service.client(self.env["MAQUETTE_API_KEYS"].partition(",")[0])
-        while not any(worker["state"] == "ready" for worker in client.workers()):
-            time.sleep(0.1)
         self.api_starts = 1
         for thread in self._threads:
             thread.start()

@@ -236,7 +236,7 @@ def test_what_a_service_says_does_not_command_the_terminal(tmp_path: Path) -> No
 
 
 def test_a_missing_key_is_status_4(tmp_path: Path, picture: Path) -> None:
-    settings = {"MAQUETTE_API_KEYS": "open sesame", "MAQUETTE_START_WORKERS": "0"}
+    settings = {"MAQUETTE_API_KEYS": "open sesame", "MAQUETTE_PIPELINES": "relief", "MAQUETTE_DEVICES": "cpu"}
     with LocalService(tmp_path / "service", settings) as service:
         maquette = Maquette(service.url, tmp_path)
         ran = maquette("status")
