@@ -42,7 +42,7 @@ RUN python -m compileall -q .
 
 USER 10001:10001
 # numba wants to write where its kernels are, so they are compiled into a volume: a new one starts with these.
-RUN python -c 'import pipelines, pipelines.trellis.kernels as k; pipelines.load("relief", pipelines.Machine("cpu")); k.compile_kernels()'
+RUN python -c 'import pipelines, pipelines.slat.kernels as k; pipelines.load("relief", pipelines.Machine("cpu")); k.compile_kernels()'
 VOLUME ["/data", "/var/cache/maquette"]
 EXPOSE 6006
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \

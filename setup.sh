@@ -131,7 +131,7 @@ compile_kernels() {
     [ "$(cat .venv/compiled 2>/dev/null)" != "$wanted" ] || return 0
     say "compiling kernels (once)"
     .venv/bin/python -c 'import pipelines; pipelines.load("relief", pipelines.Machine("cpu"))'
-    .venv/bin/python -c 'from pipelines.trellis.kernels import compile_kernels; compile_kernels()'
+    .venv/bin/python -c 'from pipelines.slat.kernels import compile_kernels; compile_kernels()'
     echo "$wanted" >.venv/compiled
 }
 

@@ -11,18 +11,23 @@ from geometry.errors import UnusableMesh
 from geometry.finish import Finished, finish
 from geometry.gaussians import Gaussians
 from geometry.mesh import Mesh
+from geometry.views import view_colours
 from pipelines import files
 from pipelines.base import Kept, Machine, Pipeline, Progress, Result
 from pipelines.clock import Clock
+from pipelines.effort import BRANCHES, PIECES, Attempts, usual
 from pipelines.errors import InputError
 from pipelines.showcase import write_showcase
+from pipelines.slat.checkpoint import ENCODER
+from pipelines.slat.kernels import compile_kernels
+from pipelines.slat.model import Surface
+from pipelines.slat.pictures import prepare
+from pipelines.slat.sampling import SamplerSettings
+from pipelines.slat.splats import splat_thumbnail, splat_views
 from pipelines.trellis import assets
 from pipelines.trellis.checkpoint import REPOSITORY, Checkpoint
-from pipelines.trellis.effort import BRANCHES, PIECES, Attempts, usual
-from pipelines.trellis.kernels import compile_kernels
-from pipelines.trellis.model import Model, SamplerSettings, Surface
+from pipelines.trellis.model import FLOW, Model
 from pipelines.trellis.params import TrellisParams
-from pipelines.trellis.pictures import prepare
 from pipelines.trellis.structure import Structure, read_structure
 from storage import keys
 
@@ -51,7 +56,7 @@ class TrellisPipeline(Pipeline):
 
     def setup(self) -> None:
         compile_kernels()
-        self._model.warm()
+        self._model.warm([ENCODER, FLOW])
 
     def plan(self, params: TrellisParams) -> Mapping[str, float]:
         left_out = {"both": (), "stage1": _SECOND, "stage2": _OF_PICTURES}[params.stage]
@@ -197,18 +202,18 @@ class _Run:
                 write_showcase(finished.scene, self._out, self._progress)
         elif gaussians is not None:
             with self._clock("turntable"):
-                files.write(self._out / "thumbnail.png", files.png(assets.splat_thumbnail(gaussians)))
+                files.write(self._out / "thumbnail.png", files.png(splat_thumbnail(gaussians)))
 
     def _finished(self, surface: Surface, gaussians: Gaussians | None) -> Finished:
         params = self._params
-        splats = gaussians if self._bakes_views else None
+        seen = splat_views(gaussians) if gaussians is not None and self._bakes_views else None
         try:
             return finish(
                 Mesh(surface.vertices, surface.faces, colours=surface.colours),
                 target=max(int(assets.BUDGET * params.simplify_ratio), assets.FEWEST_TRIANGLES),
                 texture_size=params.texture_size,
                 mode=params.bake_mode,
-                colour_at=assets.seen_colours(splats, surface) if splats is not None else None,
+                colour_at=view_colours(surface.vertices, surface.faces, seen, robust=True) if seen else None,
                 roughness=1.0,
             )
         except UnusableMesh as error:

@@ -6,16 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from geometry.blocks import blocks
-from geometry.export import EXPORTERS
-from geometry.mesh import Ints, Material, Pixels
+from geometry.mesh import Ints, Pixels
 from pipelines import files
-from pipelines.errors import InputError
-from pipelines.trellis.pictures import SIDE
+from pipelines.slat import voxels
+from pipelines.slat.pictures import SIDE
 
-_SHOWN = 8_000  # voxels; more are shown at half the resolution
 _MOST_PICTURES = 256
-_CLAY = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +29,13 @@ class Structure:
 
     def write(self, path: Path) -> None:
         """An .npz of `coords` (N, 4) float32 rows (0, x, y, z) and `images`; the same bytes every time."""
-        rows = np.concatenate([np.zeros((len(self.coords), 1)), self.coords], axis=1).astype(np.float32)
         stream = io.BytesIO()
-        np.savez_compressed(stream, coords=rows, images=self.squares)
+        np.savez_compressed(stream, coords=voxels.rows_of(self.coords), images=self.squares)
         files.write(path, stream.getvalue())
 
     def preview(self) -> bytes:
         """A GLB of the voxels as blocks."""
-        coarser = len(self.coords) > _SHOWN
-        coords = np.unique(self.coords // 2, axis=0) if coarser else self.coords
-        mesh = blocks(coords, self.resolution // 2 if coarser else self.resolution)
-        return EXPORTERS["glb"](mesh, Material(roughness=_CLAY))
+        return voxels.preview(self.coords, self.resolution)
 
 
 def read_structure(path: Path, resolution: int) -> Structure:
@@ -55,26 +47,9 @@ def read_structure(path: Path, resolution: int) -> Structure:
     Raises:
         InputError: the file is something else, or is damaged.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            rows, squares = arrays["coords"], arrays["images"]
-    except Exception as error:  # numpy and zipfile raise a dozen kinds for a damaged file
-        raise InputError(f"{path.name} is no structure of an earlier job ({error}); run stage1 again") from error
-    if fault := _fault(rows, squares, resolution):
-        raise InputError(f"{path.name} is no structure of an earlier job: {fault}; run stage1 again")
-    return Structure(rows[:, 1:].astype(np.int32), resolution, squares)
-
-
-def _fault(rows: Ints, squares: Pixels, resolution: int) -> str:
-    """What is wrong with the arrays; empty when nothing is."""
-    if rows.ndim != 2 or rows.shape[1] != 4 or not 1 <= len(rows) <= resolution**3 or rows.dtype.kind not in "fiu":
-        return f"coords are {rows.dtype} {rows.shape}, not (N, 4)"
-    if not (np.isfinite(rows).all() and (rows == np.floor(rows)).all()):
-        return "coords are not whole numbers"
-    if rows[:, 0].any() or rows.min() < 0 or rows.max() >= resolution:
-        return f"coords leave the {resolution} cubed grid of one object"
-    if len(np.unique(rows, axis=0)) < len(rows):
-        return "a voxel comes twice"
+    rows, squares = voxels.read_arrays(path, ("coords", "images"))
+    coords = voxels.coords_of(path, rows, resolution)
     if squares.shape[1:] != (SIDE, SIDE, 3) or squares.dtype != np.uint8 or not 1 <= len(squares) <= _MOST_PICTURES:
-        return f"images are {squares.dtype} {squares.shape}, not (V, {SIDE}, {SIDE}, 3) uint8"
-    return ""
+        fault = f"images are {squares.dtype} {squares.shape}, not (V, {SIDE}, {SIDE}, 3) uint8"
+        raise voxels.foreign(path, fault)
+    return Structure(coords, resolution, squares)

@@ -22,8 +22,8 @@ from networks.trellis.slat_decoder_rf import SLatRadianceFieldDecoder
 from networks.trellis.slat_flow import SLatFlow
 from networks.trellis.sparse_structure_flow import SparseStructureFlow, patchify
 from networks.trellis.sparse_structure_vae import pixel_shuffle_3d
+from pipelines.slat.pictures import encoder_input, prepare
 from pipelines.trellis.noise import Noise
-from pipelines.trellis.pictures import encoder_input, prepare
 from tests.parity import trellis_shapes as shapes
 from tests.parity.network import network
 from tests.parity.unit import CannotCompare, Check, Unit

@@ -141,13 +141,13 @@ def test_a_kept_structure_that_cannot_be_read_is_made_again(go: Go, tmp_path: Pa
 
 
 def test_only_what_was_asked_for_is_decoded(go: Go, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.trellis.model.Model.surface", None)
+    monkeypatch.setattr("pipelines.slat.model.SLatModel.surface", None)
     result, _ = go(tmp_path / "splats", formats="gaussian")
     assert "output.glb" not in files_of(tmp_path / "splats") and "triangles" not in result.facts
     assert "thumbnail.png" in files_of(tmp_path / "splats")
     monkeypatch.undo()
     monkeypatch.setattr("pipelines.showcase.FRAMES", 2)
-    monkeypatch.setattr("pipelines.trellis.model.Model.gaussians", None)
+    monkeypatch.setattr("pipelines.slat.model.SLatModel.gaussians", None)
     go(tmp_path / "meshes", formats="glb,obj,stl,usdz,radiance_field")
     assert {"output.glb", "output_obj.zip", "output.stl", "output.usdz", "radiance_field.npz"} <= set(
         files_of(tmp_path / "meshes")
@@ -175,7 +175,7 @@ def test_memory_that_runs_out_costs_settings_not_the_job(
     assert len(result.facts["degraded"]) == 1 and result.facts["degraded"][0].startswith("mesh ran out")
     assert result.warnings == result.facts["degraded"]
     assert files_of(tmp_path / "hungry") == files_of(tmp_path / "fed")
-    monkeypatch.setattr(SLatMeshDecoder, "forward", lambda *_: torch.empty(2**60, dtype=torch.uint8))
+    monkeypatch.setattr(SLatMeshDecoder, "forward", lambda *_, **__: torch.empty(2**60, dtype=torch.uint8))
     with pytest.raises(OutOfMemory, match="mesh does not fit"):
         go(tmp_path / "starved")
     monkeypatch.undo()

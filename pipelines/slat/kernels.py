@@ -7,8 +7,8 @@ from geometry.gaussians import Gaussians
 from geometry.marching_cubes import surface_of
 from geometry.mesh import Floats, Mesh
 from geometry.render import thumbnail, turntable
-from pipelines.trellis.assets import seen_colours, splat_thumbnail
-from pipelines.trellis.model import Surface
+from geometry.views import view_colours
+from pipelines.slat.splats import splat_thumbnail, splat_views
 
 _CELLS = 24
 _TARGET = 300
@@ -20,12 +20,11 @@ def compile_kernels() -> None:
     x, y, z = np.meshgrid(axis, axis, axis, indexing="ij")
     vertices, faces = surface_of(0.7 - np.sqrt(x * x + y * y + z * z))
     vertices = vertices / _CELLS - 0.5
-    surface = Surface(vertices, faces, np.full((len(vertices), 3), 128, np.uint8))
+    dense = Mesh(vertices, faces, colours=np.full((len(vertices), 3), 128, np.uint8))
     splats = _splats(len(vertices), vertices)
     modes: tuple[FinishMode, ...] = ("fast", "pbr", "best")
     for mode in modes:
-        colour_at = seen_colours(splats, surface, 2, 64) if mode == "best" else None
-        dense = Mesh(surface.vertices, surface.faces, colours=surface.colours)
+        colour_at = view_colours(vertices, faces, splat_views(splats, 2, 64), robust=True) if mode == "best" else None
         done = finish(dense, target=_TARGET, texture_size=64, mode=mode, colour_at=colour_at)
     splat_thumbnail(splats)
     thumbnail(done.scene)

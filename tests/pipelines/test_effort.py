@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pipelines.effort import PIECES, SMALLEST, Attempts, Effort, usual
 from pipelines.errors import OutOfMemory
-from pipelines.trellis.effort import PIECES, SMALLEST, Attempts, Effort, usual
 
 
 def exhaust() -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.trellis.residents import Residents
+from pipelines.residents import Residents
 
 MIB = 2**20
 
