@@ -1,8 +1,8 @@
 """The steps in order: pictures to tokens, structure, latent, fields, and the files of an asset."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -10,18 +10,18 @@ from torch import Tensor
 from geometry.errors import UnusableMesh
 from geometry.finish import Finished, finish
 from geometry.gaussians import Gaussians
-from geometry.mesh import Mesh
+from geometry.mesh import Mesh, Pixels
 from geometry.views import view_colours
 from pipelines import files
 from pipelines.base import Kept, Machine, Pipeline, Progress, Result
-from pipelines.clock import Clock
-from pipelines.effort import BRANCHES, PIECES, Attempts, usual
+from pipelines.effort import PIECES
 from pipelines.errors import InputError
 from pipelines.showcase import write_showcase
 from pipelines.slat.checkpoint import ENCODER
 from pipelines.slat.kernels import compile_kernels
 from pipelines.slat.model import Surface
 from pipelines.slat.pictures import prepare
+from pipelines.slat.run import TwoStageRun
 from pipelines.slat.sampling import SamplerSettings
 from pipelines.slat.splats import splat_thumbnail, splat_views
 from pipelines.trellis import assets
@@ -33,7 +33,6 @@ from storage import keys
 
 _OF_PICTURES = ("foreground", "structure", "preview")  # what a job that goes on from a structure leaves out
 _SECOND = ("latent", "decoding", "mesh", "turntable")
-_KEPT = PurePosixPath(keys.STRUCTURE).name
 
 
 class TrellisPipeline(Pipeline):
@@ -66,83 +65,31 @@ class TrellisPipeline(Pipeline):
         return _Run(self._model, self.machine, params, out, progress, kept).carry_out(images)
 
 
-class _Run:
-    """One job.
-
-    Attributes:
-        facts, warnings: for the manifest.
-    """
+class _Run(TwoStageRun[Structure]):
+    """One job."""
 
     def __init__(
         self, model: Model, machine: Machine, params: TrellisParams, out: Path, progress: Progress, kept: Kept
     ) -> None:
-        self._model, self._params, self._out = model, params, out
-        self._progress, self._kept = progress, kept
-        self._clock = Clock(progress)
-        effort = usual(machine.device, machine.low_vram)
-        self._attempts = Attempts(effort, model.residents.empty)
-        self._fewer_branches = BRANCHES if effort.one_batch else ""  # one after the other is no less than that
-        self._resolution = model.resolution
-        self.facts: dict[str, Any] = {"engine": REPOSITORY, "learned": True}
-        self.warnings: list[str] = []
+        super().__init__(model, machine, params.stage, out, progress, kept, REPOSITORY)
+        self._model, self._params = model, params
+        self._seen: Tensor | None = None
 
-    def carry_out(self, images: Sequence[Path]) -> Result:
-        structure, tokens = self._first_stage(images)
-        self.facts |= {"voxels": len(structure.coords), "views": len(structure.squares)}
-        if self._params.stage != "stage1":
-            self._second_stage(structure, tokens)
-        if self._attempts.degraded:
-            self.facts["degraded"] = self._attempts.degraded
-            self.warnings += self._attempts.degraded
-        self.facts["memory"] = self._model.residents.ledger.told()
-        return Result(self.facts, self.warnings, self._clock.seconds)
+    def _read(self, path: Path) -> Structure:
+        return read_structure(path, self._model.resolution)
 
-    def _first_stage(self, images: Sequence[Path]) -> tuple[Structure, Tensor]:
-        """The structure, sampled or taken from where it was left, and the pictures' tokens; its files are written."""
-        structure = self._earlier(images)
-        if structure is None:
-            squares = self._squares(images)
-            tokens = self._tokens(squares)
-            structure = self._sampled(squares, tokens)
-        else:
-            tokens = self._tokens(structure.squares)
-            self._publish(structure)
-        return structure, tokens
+    def _publish(self, first: Structure) -> None:
+        first.write(self._out / keys.STRUCTURE)
+        files.write(self._out / "stage1_output/input.png", files.png(first.squares[0]))
+        files.write(self._out / keys.PREVIEW, first.preview())
 
-    def _publish(self, structure: Structure) -> None:
-        structure.write(self._out / keys.STRUCTURE)
-        files.write(self._out / "stage1_output/input.png", files.png(structure.squares[0]))
-        files.write(self._out / keys.PREVIEW, structure.preview())
+    def _tell(self, first: Structure) -> None:
+        self.facts |= {"voxels": len(first.coords), "views": len(first.squares)}
 
-    def _earlier(self, images: Sequence[Path]) -> Structure | None:
-        """The structure of an earlier job, or of an earlier attempt at this one."""
-        if self._params.stage == "stage2":
-            return read_structure(images[0], self._resolution)
-        if (path := self._kept.get(_KEPT)) is None:
-            return None
-        try:
-            structure = read_structure(path, self._resolution)
-        except InputError:
-            self._kept.discard(_KEPT)
-            return None
-        self.facts["resumed"] = True
-        self._progress("preview", 1, 1)  # first of all: how fast this attempt is counts from where it begins
-        return structure
-
-    def _squares(self, images: Sequence[Path]) -> Any:
-        with self._clock("foreground"):
-            prepared = [prepare(path) for path in images]
-        cutouts = [cutout for _, cutout in prepared]
-        self.warnings += dict.fromkeys(warning for cutout in cutouts for warning in cutout.warnings)
-        self.facts["matte"] = "grabcut" if any(cutout.matte == "grabcut" for cutout in cutouts) else "alpha"
-        return np.stack([square for square, _ in prepared])
-
-    def _tokens(self, squares: Any) -> Tensor:
-        with self._clock("conditioning"):
-            return self._attempts("conditioning", lambda effort: self._model.tokens(squares))
-
-    def _sampled(self, squares: Any, tokens: Tensor) -> Structure:
+    def _sampled(self, images: Sequence[Path]) -> Structure:
         params = self._params
+        squares = self._squares(images)
+        tokens = self._tokens(squares)
         how = SamplerSettings(
             params.sparse_structure_sample_steps, params.sparse_structure_cfg_strength, params.multi_image
         )
@@ -154,21 +101,32 @@ class _Run:
                 ),
                 self._fewer_branches,
             )
-        structure = Structure(coords, self._resolution, squares)
-        with self._clock("preview"):
-            self._publish(structure)
-            self._kept.keep(self._out / keys.STRUCTURE)
-            self._progress.preview(self._out / keys.PREVIEW)
-        return structure
+        return Structure(coords, self._model.resolution, squares)
 
-    def _second_stage(self, structure: Structure, tokens: Tensor) -> None:
+    def _squares(self, images: Sequence[Path]) -> Pixels:
+        with self._clock("foreground"):
+            prepared = [prepare(path) for path in images]
+        cutouts = [cutout for _, cutout in prepared]
+        self.warnings += dict.fromkeys(warning for cutout in cutouts for warning in cutout.warnings)
+        self.facts["matte"] = "grabcut" if any(cutout.matte == "grabcut" for cutout in cutouts) else "alpha"
+        return np.stack([square for square, _ in prepared])
+
+    def _tokens(self, squares: Pixels) -> Tensor:
+        """Of the pictures; computed once for both stages."""
+        if self._seen is None:
+            with self._clock("conditioning"):
+                self._seen = self._attempts("conditioning", lambda effort: self._model.tokens(squares))
+        return self._seen
+
+    def _second_stage(self, first: Structure) -> None:
         params = self._params
+        tokens = self._tokens(first.squares)
         how = SamplerSettings(params.slat_sample_steps, params.slat_cfg_strength, params.multi_image)
         with self._clock("latent"):
             latent, voxels = self._attempts(
                 "latent",
                 lambda effort: self._model.latent(
-                    structure.coords, tokens, params.seed, how, effort, lambda i, of: self._progress("latent", i, of)
+                    first.coords, tokens, params.seed, how, effort, lambda i, of: self._progress("latent", i, of)
                 ),
                 self._fewer_branches,
             )
