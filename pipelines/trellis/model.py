@@ -14,9 +14,9 @@ from networks.trellis.slat_decoder_rf import RadianceField
 from pipelines.base import Machine
 from pipelines.effort import Effort
 from pipelines.slat.model import SLatModel
+from pipelines.slat.noise import Noise
 from pipelines.slat.sampling import SamplerSettings, StepDone, checked, sampled
 from pipelines.trellis.checkpoint import Checkpoint
-from pipelines.trellis.noise import Noise
 
 FLOW = "sparse_structure_flow_model"
 
@@ -37,10 +37,10 @@ class Model(SLatModel):
         """
         steps = how.schedule(self._checkpoint.structure_sampling)
         with self._using(FLOW, "structure") as flow:
-            noise = Noise(seed, self._checkpoint.structure_shape).structure().to(self._device)
+            (noise,) = self._noise(seed).first()
             denoiser = StructureDenoiser(flow, tokens, steps, effort.one_batch)
             velocity = guided_velocity(denoiser, steps, how.strength, len(tokens), how.mode)
-            states = flow_euler(noise, steps, velocity, self._checkpoint.structure_sampling.sigma_min)
+            states = flow_euler(noise.to(self._device), steps, velocity, self._checkpoint.structure_sampling.sigma_min)
             latent = sampled(states, steps.steps, done)
             del denoiser, velocity, states  # the next network may need their room
         return self._occupied(latent)
@@ -50,8 +50,11 @@ class Model(SLatModel):
     ) -> tuple[Tensor, Voxels]:
         """(N, C) denormalised structured latent on the voxels."""
         voxels = self.voxels(coords)
-        noise = Noise(seed, self._checkpoint.structure_shape).latent(len(coords), len(self._checkpoint.mean))
+        noise = self._noise(seed).latent(len(coords), len(self._checkpoint.mean))
         return self._latent(voxels, noise, tokens, how, effort, done), voxels
+
+    def _noise(self, seed: int) -> Noise:
+        return Noise(seed, (self._checkpoint.structure_shape,))
 
     def radiance_field(self, latent: Tensor, voxels: Voxels) -> RadianceField:
         """Low-rank volumes of the voxels, on the CPU."""

@@ -22,8 +22,8 @@ from networks.trellis.slat_decoder_rf import SLatRadianceFieldDecoder
 from networks.trellis.slat_flow import SLatFlow
 from networks.trellis.sparse_structure_flow import SparseStructureFlow, patchify
 from networks.trellis.sparse_structure_vae import pixel_shuffle_3d
+from pipelines.slat.noise import Noise
 from pipelines.slat.pictures import encoder_input, prepare
-from pipelines.trellis.noise import Noise
 from tests.parity import trellis_shapes as shapes
 from tests.parity.network import network
 from tests.parity.unit import CannotCompare, Check, Unit
@@ -203,8 +203,8 @@ def pipeline_glue(unit: Unit) -> list[Check]:
     levels = int(np.abs(picture.astype(int) - wanted).max())
     # The reference encoded its own picture, which may differ from ours by a grey level.
     pixels = encoder_input(wanted[None], wanted.shape[0])[:, :, 7::14, 7::14]
-    noise = Noise(config["seed"], (1, 8, 16, 16, 16))
-    structure, cond = noise.structure(), normalised(unit.inputs["x_prenorm"])
+    noise = Noise(config["seed"], ((1, 8, 16, 16, 16),))
+    (structure,), cond = noise.first(), normalised(unit.inputs["x_prenorm"])
     rows, channels = unit.outputs["slat_noise"].shape
     values = {
         "cond": cond,
