@@ -25,6 +25,7 @@ _SHORTAGES = (
     "unable to find an engine",
 )
 _SLICE = 2**17
+_PICTURES = 2
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,26 @@ class Effort:
 
     Attributes:
         one_batch: conditional and empty branch of the guidance in one pass.
+        pictures: how many of a batch of pictures are attended to at a time; None: all.
         rows: voxels of the finest grid that are decoded at a time; None: all.
         extract_on_host: whether the surface is extracted beside the device.
     """
 
     one_batch: bool = False
+    pictures: int | None = None
     rows: int | None = None
     extract_on_host: bool = False
 
 
-SMALLEST = Effort(one_batch=False, rows=_SLICE, extract_on_host=True)
+SMALLEST = Effort(one_batch=False, pictures=_PICTURES, rows=_SLICE, extract_on_host=True)
 BRANCHES = "with the guidance's two branches one after the other"
 PIECES = f"in pieces of {_SLICE:,} voxels, the surface extracted beside the device"
 
 
 def usual(device: str, low_vram: bool) -> Effort:
     """What a device is asked to do at first. On a CPU one batch gains nothing."""
-    return Effort(one_batch=device != "cpu" and not low_vram, rows=_SLICE if low_vram else None)
+    whole = not low_vram
+    return Effort(device != "cpu" and whole, None if whole else _PICTURES, None if whole else _SLICE)
 
 
 class Attempts:

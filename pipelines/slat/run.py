@@ -10,6 +10,7 @@ from pipelines.clock import Clock
 from pipelines.effort import BRANCHES, Attempts, usual
 from pipelines.errors import InputError
 from pipelines.slat.model import SLatModel
+from pipelines.slat.sampling import StepDone
 from storage import keys
 
 _KEPT = PurePosixPath(keys.STRUCTURE).name
@@ -65,6 +66,10 @@ class TwoStageRun(ABC, Generic[S]):
             self.warnings += self._attempts.degraded
         self.facts["memory"] = self._residents.ledger.told()
         return Result(self.facts, self.warnings, self._clock.seconds)
+
+    def _told(self, stage: str) -> StepDone:
+        """What a sampler tells its steps."""
+        return lambda step, of: self._progress(stage, step, of)
 
     def _earlier(self, images: Sequence[Path]) -> S | None:
         """The first stage's result of an earlier job, or of an earlier attempt at this one."""

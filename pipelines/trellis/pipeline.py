@@ -96,9 +96,7 @@ class _Run(TwoStageRun[Structure]):
         with self._clock("structure"):
             coords = self._attempts(
                 "structure",
-                lambda effort: self._model.structure(
-                    tokens, params.seed, how, effort, lambda step, of: self._progress("structure", step, of)
-                ),
+                lambda effort: self._model.structure(tokens, params.seed, how, effort, self._told("structure")),
                 self._fewer_branches,
             )
         return Structure(coords, self._model.resolution, squares)
@@ -125,9 +123,7 @@ class _Run(TwoStageRun[Structure]):
         with self._clock("latent"):
             latent, voxels = self._attempts(
                 "latent",
-                lambda effort: self._model.latent(
-                    first.coords, tokens, params.seed, how, effort, lambda i, of: self._progress("latent", i, of)
-                ),
+                lambda effort: self._model.latent(first.coords, tokens, params.seed, how, effort, self._told("latent")),
                 self._fewer_branches,
             )
         meshes = not assets.MESHES.isdisjoint(params.formats)
