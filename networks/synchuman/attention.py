@@ -1,0 +1,151 @@
+"""How the pictures of a person look at each other and at the text.
+
+Agrees with IPCDAttention, RowwiseMVAttention and IPCrossAttn of IGL-HKUST/SyncHuman, commit 1b540b7.
+Letters: D domains, B guidance halves, V views, S side of a picture, L = S^2 its tokens row by row, M tokens of text,
+H heads, E head size, C channels, N sequences.
+"""
+
+from collections.abc import Callable
+from math import isqrt
+
+import torch
+from torch import Tensor, nn
+
+from networks.ops.attention import attention
+from networks.synchuman.rows import Rows
+
+
+class _Attention(nn.Module):
+    """The four projections, under the checkpoint's names."""
+
+    def __init__(
+        self, channels: int, heads: int, head_size: int, context_channels: int | None = None, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        inner = heads * head_size
+        self.to_q = nn.Linear(channels, inner, bias=bias)
+        self.to_k = nn.Linear(context_channels or channels, inner, bias=bias)
+        self.to_v = nn.Linear(context_channels or channels, inner, bias=bias)
+        self.to_out = nn.ModuleList([nn.Linear(inner, channels)])
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, M, H, E) each, of (N, M, context channels)."""
+        return self._headed(self.to_k(context)), self._headed(self.to_v(context))
+
+    def _headed(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1))
+
+    def _mixed(self, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(N, L, C) what the tokens of each sequence get of a context: of the sequence itself where none is given."""
+        k, v = self.keys_values(x) if keys_values is None else keys_values
+        result: Tensor = self.to_out[0](attention(self._headed(self.to_q(x)), k, v).flatten(2))
+        return result
+
+
+class CrossDomainAttention(_Attention):
+    """The normals and the colours of a view are one sequence; then the front view takes its face from the face view."""
+
+    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+        """(D, B, V, L, C), from the same."""
+        return blend_face(self.joint(x, rows), rows)
+
+    def joint(self, x: Tensor, rows: Rows) -> Tensor:
+        """(D, B, V, L, C) before the face is blended."""
+        # Brought into the order of the sequences before the projections, so that q, k and v need no copy of their own.
+        pairs = x.flatten(1, 2).transpose(0, 1)  # (B V, D, L, C)
+        result = in_parts(self._pairs, pairs, rows.groups_at_once(rows.domains))
+        return result.transpose(0, 1).unflatten(1, x.shape[1:3])
+
+    def _pairs(self, pairs: Tensor) -> Tensor:
+        return self._mixed(pairs.flatten(1, 2)).unflatten(1, pairs.shape[1:3])
+
+
+class RowWiseAttention(_Attention):
+    """The same line of pixels in all views of a domain and a guidance half is one sequence."""
+
+    def forward(self, x: Tensor, rows: Rows) -> Tensor:
+        """(D, B, V, L, C), from the same; V are the views that take part."""
+        result = in_parts(self._groups, x.flatten(0, 1), rows.groups_at_once(x.shape[2]))
+        return result.unflatten(0, x.shape[:2])
+
+    def _groups(self, groups: Tensor) -> Tensor:
+        _, views, tokens, _ = groups.shape
+        side = side_of(tokens)
+        lines = groups.unflatten(2, (side, side)).transpose(1, 2)  # (D B, S, V, S, C)
+        mixed = self._mixed(lines.flatten(0, 1).flatten(1, 2))  # (D B S, V S, C)
+        return mixed.view(lines.shape).transpose(1, 2).flatten(2, 3)
+
+
+class TextAttention(_Attention):
+    """Every token looks at the text of its picture."""
+
+    def forward(self, x: Tensor, rows: Rows, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+        """(D, B, V, L, C), from the same and the (D V or D B V, M, H, E) keys and values of the text."""
+        k, v = (self._of_every_half(each, rows) for each in keys_values)
+        size = rows.at_once or rows.count
+        parts = zip(x.flatten(0, 2).split(size), k.split(size), v.split(size), strict=True)
+        return rows.split(torch.cat([self._mixed(part, (keys, values)) for part, keys, values in parts]))
+
+    @staticmethod
+    def _of_every_half(x: Tensor, rows: Rows) -> Tensor:
+        halves = x.unflatten(0, (rows.domains, -1, rows.views))
+        return halves.expand(-1, rows.halves, -1, -1, -1, -1).flatten(0, 2)
+
+
+class TextCache:
+    """Keys and values of a text, made by each attention when it first asks: they are the same in all steps and halves.
+
+    Args:
+        prompt: (D V, M, C) one text for each domain and view, or (D B V, M, C) where it differs between the halves.
+    """
+
+    def __init__(self, prompt: Tensor) -> None:
+        self._prompt = prompt
+        self._made: dict[TextAttention, tuple[Tensor, Tensor]] = {}
+
+    def of(self, layer: TextAttention) -> tuple[Tensor, Tensor]:
+        """(D V or D B V, M, H, E) each, in the layer's precision."""
+        if layer not in self._made:
+            self._made[layer] = layer.keys_values(self._prompt.to(layer.to_k.weight.dtype))
+        return self._made[layer]
+
+
+def blend_face(x: Tensor, rows: Rows) -> Tensor:
+    """x, whose front views are in the middle third at the top half themselves and half the face view made smaller.
+
+    Args:
+        x: (D, B, V, L, C), changed in place.
+    Raises:
+        ValueError: the side of the pictures is no multiple of 3.
+    """
+    side = side_of(x.shape[3])
+    if side % 3:
+        raise ValueError(f"pictures of {side}^2 tokens; a face fits into the front view when 3 divides the side")
+    third = side // 3
+    pictures = x.unflatten(3, (side, side))
+    # Bilinear sampling at a third of the size falls on the middle of every 3 x 3 tokens exactly.
+    pictures[:, :, 0, :third, third : 2 * third].lerp_(pictures[:, :, rows.face, 1::3, 1::3], 0.5)
+    return x
+
+
+def side_of(tokens: int) -> int:
+    """The side of a square picture.
+
+    Raises:
+        ValueError: it is not square.
+    """
+    side = isqrt(tokens)
+    if side**2 != tokens:
+        raise ValueError(f"pictures of {tokens} tokens; they must be square")
+    return side
+
+
+def in_parts(run: Callable[[Tensor], Tensor], x: Tensor, size: int | None) -> Tensor:
+    """run(x) for what treats everything along the first axis alone and keeps the shape, `size` of it at a time."""
+    if size is None or size >= len(x):
+        return run(x)
+    result = torch.empty_like(x)
+    for part, target in zip(x.split(size), result.split(size), strict=True):
+        target.copy_(run(part))
+    return result

@@ -1,0 +1,179 @@
+"""The units of SyncHuman's 2D network: name → comparison, with the tolerances of the reference set."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from networks.synchuman.attention import CrossDomainAttention, RowWiseAttention, TextAttention, TextCache
+from networks.synchuman.rows import Rows
+from networks.synchuman.transformer import MVTransformerBlock, TransformerMV2D
+from networks.synchuman.unet_blocks import CrossAttnDownBlockMV2D, CrossAttnUpBlockMV2D, UNetMidBlockMV2DCrossAttn
+from tests.parity.unit import CannotCompare, Check, Unit
+
+_TOLERANCE = 1e-4  # of the largest value of the reference
+_ONLY: dict[str, Any] = {
+    "cd_attention_last": False,
+    "cd_attention_mid": False,
+    "multiview_attention": True,
+    "mvcd_attention": True,
+    "use_dino": False,
+    "use_linear_projection": True,
+    "selfattn_block": "self_rowwise",
+    "resnet_act_fn": "silu",
+    "downsample_padding": 1,
+    "only_cross_attention": False,
+}
+
+
+def _init(unit: Unit) -> Mapping[str, Any]:
+    """The constructor's arguments, once it is sure that they ask for nothing we do not have."""
+    init: dict[str, Any] = unit.config["init"]
+    for name, value in (init | unit.config.get("call", {})).items():
+        if name in _ONLY and value != _ONLY[name]:
+            raise CannotCompare(f"{name} is {value}; only {_ONLY[name]} is known")
+    return init
+
+
+def _made(unit: Unit, make: Callable[[], nn.Module]) -> Any:
+    """The module with the unit's weights in float32."""
+    with torch.device("meta"):
+        module = make()
+    return unit.filled(module)
+
+
+def _input(unit: Unit, name: str) -> Tensor:
+    return unit.inputs[name].float()
+
+
+def _rows(count: int, views: int) -> Rows:
+    return Rows(halves=count // (2 * views), views=views)
+
+
+def _text(unit: Unit) -> TextCache:
+    return TextCache(_input(unit, "encoder_hidden_states"))
+
+
+def _checks(unit: Unit, values: Mapping[str, Tensor]) -> list[Check]:
+    """Each value's error and what is allowed, in parts of the reference's largest value."""
+    return [
+        check
+        for name, value in values.items()
+        if name in unit.outputs
+        for check in unit.checks(_TOLERANCE * float(unit.outputs[name].abs().max()), {name: value})
+    ] or unit.checks(0, dict(values))
+
+
+def _attention_arguments(init: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "channels": init["query_dim"],
+        "heads": init["heads"],
+        "head_size": init["dim_head"],
+        "context_channels": init["cross_attention_dim"],
+        "bias": init["bias"],
+    }
+
+
+def cross_domain(unit: Unit) -> list[Check]:
+    init, x = _init(unit), _input(unit, "hidden_states")
+    attention = _made(unit, lambda: CrossDomainAttention(**_attention_arguments(init)))
+    rows = _rows(len(x), unit.config["call"].get("num_views", 5))
+    values = {
+        "out_before_face_blend": attention.joint(rows.split(x), rows),
+        "out": attention(rows.split(x), rows),
+    }
+    return _checks(unit, {name: value.flatten(0, 2) for name, value in values.items()})
+
+
+def row_wise(unit: Unit) -> list[Check]:
+    init, x = _init(unit), _input(unit, "hidden_states")
+    attention = _made(unit, lambda: RowWiseAttention(**_attention_arguments(init)))
+    views = unit.config["call"]["num_views"]
+    body = _rows(len(x), views).split(x)
+    return _checks(unit, {"out": attention(body, Rows(halves=body.shape[1], views=views + 1)).flatten(0, 2)})
+
+
+def text(unit: Unit) -> list[Check]:
+    init, x = _init(unit), _input(unit, "hidden_states")
+    attention = _made(unit, lambda: TextAttention(**_attention_arguments(init)))
+    rows = _rows(len(x), unit.config["call"]["num_views"])
+    return _checks(unit, {"out": attention(rows.split(x), rows, _text(unit).of(attention)).flatten(0, 2)})
+
+
+def block(unit: Unit) -> list[Check]:
+    init, x = _init(unit), _input(unit, "hidden_states")
+    heads, size = init["num_attention_heads"], init["attention_head_dim"]
+    made = _made(unit, lambda: MVTransformerBlock(init["dim"], heads, size, init["cross_attention_dim"]))
+    rows, seen = _rows(len(x), init["num_views"]), {}
+    for name in ("norm_mv", "norm2", "norm3"):
+        made.get_submodule(name).register_forward_pre_hook(
+            lambda _, given, name=name: seen.update({name: given[0].clone()})
+        )
+    values = {"out": made(rows.split(x), rows, _text(unit)).flatten(0, 2)}
+    stride = unit.config.get("intermediates_token_stride", 1)
+    # Nothing is done to the face between the first attention and the text.
+    seen["norm_mv"] = torch.cat([seen["norm_mv"], seen["norm2"][:, :, rows.face :]], dim=2)
+    names = {"after_attn1": "norm_mv", "after_attn_mv": "norm2", "after_attn2": "norm3"}
+    values |= {ours: seen[norm].flatten(0, -3)[:, ::stride] for ours, norm in names.items()}
+    return _checks(unit, values)
+
+
+def transformer(unit: Unit) -> list[Check]:
+    init, x = _init(unit), _input(unit, "hidden_states")
+    heads, size = init["num_attention_heads"], init["attention_head_dim"]
+    width, groups, layers = init["cross_attention_dim"], init["norm_num_groups"], init["num_layers"]
+    made = _made(unit, lambda: TransformerMV2D(init["in_channels"], heads, size, width, groups, layers))
+    return _checks(unit, {"out": made(x, _rows(len(x), init["num_views"]), _text(unit))})
+
+
+def _level_arguments(init: Mapping[str, Any]) -> dict[str, Any]:
+    """What all levels have, under our names."""
+    return {
+        "in_channels": init["in_channels"],
+        "temb_channels": init["temb_channels"],
+        "heads": init["num_attention_heads"],
+        "cross_attention_dim": init["cross_attention_dim"],
+        "norm_groups": init["resnet_groups"],
+        "eps": init["resnet_eps"],
+        "transformer_layers": init["transformer_layers_per_block"],
+    }
+
+
+def _own_arguments(init: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return _level_arguments(init) | {name: init[name] for name in names if name in init}
+
+
+def down(unit: Unit) -> list[Check]:
+    init, x = _init(unit), _input(unit, "hidden_states")
+    arguments = _own_arguments(init, "out_channels", "num_layers", "add_downsample")
+    made = _made(unit, lambda: CrossAttnDownBlockMV2D(**arguments))
+    out, skips = made(x, _input(unit, "temb"), _rows(len(x), init["num_views"]), _text(unit))
+    return _checks(unit, {"out": out} | {f"res_{i}": skip for i, skip in enumerate(skips)})
+
+
+def mid(unit: Unit) -> list[Check]:
+    init, x = _init(unit), _input(unit, "hidden_states")
+    made = _made(unit, lambda: UNetMidBlockMV2DCrossAttn(**_own_arguments(init, "num_layers")))
+    return _checks(unit, {"out": made(x, _input(unit, "temb"), _rows(len(x), init["num_views"]), _text(unit))})
+
+
+def up(unit: Unit) -> list[Check]:
+    init, x = _init(unit), _input(unit, "hidden_states")
+    arguments = _own_arguments(init, "out_channels", "prev_output_channel", "num_layers", "add_upsample")
+    made = _made(unit, lambda: CrossAttnUpBlockMV2D(**arguments))
+    skips = [_input(unit, f"res_{i}") for i in range(init["num_layers"])]
+    out = made(x, skips, _input(unit, "temb"), _rows(len(x), init["num_views"]), _text(unit))
+    return _checks(unit, {"out": out})
+
+
+UNITS = {
+    "cross_domain_attention": cross_domain,
+    "rowwise_mv_attention": row_wise,
+    "text_cross_attention": text,
+    "mv_transformer_block": block,
+    "transformer_mv2d_model": transformer,
+    "down_block_mv2d": down,
+    "mid_block_mv2d": mid,
+    "up_block_mv2d": up,
+}
