@@ -54,7 +54,7 @@ class CrossDomainAttention(_Attention):
         """(D, B, V, L, C) before the face is blended."""
         # Brought into the order of the sequences before the projections, so that q, k and v need no copy of their own.
         pairs = x.flatten(1, 2).transpose(0, 1)  # (B V, D, L, C)
-        result = in_parts(self._pairs, pairs, rows.groups_at_once(rows.domains))
+        result = in_parts(self._pairs, rows.groups_at_once(rows.domains), pairs)
         return result.transpose(0, 1).unflatten(1, x.shape[1:3])
 
     def _pairs(self, pairs: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class RowWiseAttention(_Attention):
 
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
         """(D, B, V, L, C), from the same; V are the views that take part."""
-        result = in_parts(self._groups, x.flatten(0, 1), rows.groups_at_once(x.shape[2]))
+        result = in_parts(self._groups, rows.groups_at_once(x.shape[2]), x.flatten(0, 1))
         return result.unflatten(0, x.shape[:2])
 
     def _groups(self, groups: Tensor) -> Tensor:
@@ -83,9 +83,10 @@ class TextAttention(_Attention):
     def forward(self, x: Tensor, rows: Rows, keys_values: tuple[Tensor, Tensor]) -> Tensor:
         """(D, B, V, L, C), from the same and the (D V or D B V, M, H, E) keys and values of the text."""
         k, v = (self._of_every_half(each, rows) for each in keys_values)
-        size = rows.at_once or rows.count
-        parts = zip(x.flatten(0, 2).split(size), k.split(size), v.split(size), strict=True)
-        return rows.split(torch.cat([self._mixed(part, (keys, values)) for part, keys, values in parts]))
+        return rows.split(in_parts(self._read, rows.at_once, x.flatten(0, 2), k, v))
+
+    def _read(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return self._mixed(x, (k, v))
 
     @staticmethod
     def _of_every_half(x: Tensor, rows: Rows) -> Tensor:
@@ -141,11 +142,12 @@ def side_of(tokens: int) -> int:
     return side
 
 
-def in_parts(run: Callable[[Tensor], Tensor], x: Tensor, size: int | None) -> Tensor:
-    """run(x) for what treats everything along the first axis alone and keeps the shape, `size` of it at a time."""
+def in_parts(run: Callable[..., Tensor], size: int | None, x: Tensor, *others: Tensor) -> Tensor:
+    """run(x, *others) for what takes first axes item by item and gives the shape of x, so many items at a time."""
     if size is None or size >= len(x):
-        return run(x)
+        return run(x, *others)
     result = torch.empty_like(x)
-    for part, target in zip(x.split(size), result.split(size), strict=True):
-        target.copy_(run(part))
+    splits = [each.split(size) for each in (result, x, *others)]
+    for target, *parts in zip(*splits, strict=True):
+        target.copy_(run(*parts))
     return result

@@ -24,10 +24,8 @@ class Rows:
     at_once: int | None = None
 
     def __post_init__(self) -> None:
-        if min(self.halves, self.domains, self.at_once or 1) < 1 or self.views < 2 or self.at_once == 0:
-            raise ValueError(
-                f"{self}: every number is at least 1, and there are at least 2 views, a body's and the face"
-            )
+        if min(self.halves, self.domains, self.views - 1, 1 if self.at_once is None else self.at_once) < 1:
+            raise ValueError(f"{self}: at least 1 of everything, and 2 views, one of the body and the face")
 
     @property
     def count(self) -> int:

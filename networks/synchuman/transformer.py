@@ -4,12 +4,15 @@ Agrees with BasicMVTransformerBlock and TransformerMV2DModel of IGL-HKUST/SyncHu
 Letters: D domains, B guidance halves, V views, S side of a picture, L = S^2 its tokens row by row, C channels.
 """
 
+import torch
 from diffusers.models.attention import FeedForward
 from torch import Tensor, nn
 from torch.nn import functional
 
 from networks.synchuman.attention import CrossDomainAttention, RowWiseAttention, TextAttention, TextCache, in_parts
 from networks.synchuman.rows import Rows
+
+_MOST = 2**24  # numbers that become float32 at a time
 
 
 class LayerNorm(nn.LayerNorm):
@@ -21,9 +24,17 @@ class LayerNorm(nn.LayerNorm):
 
 
 class GroupNorm(nn.GroupNorm):
-    """Over all pixels and the channels of a group, in float32: torch's kernel would round statistics to half."""
+    """Over all pixels and the channels of a group, in float32.
+
+    For half precision torch's kernels on some devices round the statistics, or refuse gains that stayed float32.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        # Not all rows at once, since a large map as float32 would be most of what a level needs.
+        rows = None if x.dtype == torch.float32 else max(1, _MOST * len(x) // x.numel())
+        return in_parts(self._single, rows, x)
+
+    def _single(self, x: Tensor) -> Tensor:
         weight, bias = self.weight.float(), self.bias.float()
         return functional.group_norm(x.float(), self.num_groups, weight, bias, self.eps).to(x.dtype)
 
@@ -48,8 +59,11 @@ class MVTransformerBlock(nn.Module):
         body = x[:, :, rows.body]
         body += self.attn_mv(self.norm_mv(body), rows)
         x = x + self.attn2(self.norm2(x), rows, text.of(self.attn2))
-        fed = in_parts(lambda part: self.ff(self.norm3(part)), x.flatten(0, 2), rows.at_once)
-        return x + rows.split(fed)
+        return x + rows.split(in_parts(self._fed, rows.at_once, x.flatten(0, 2)))
+
+    def _fed(self, x: Tensor) -> Tensor:
+        result: Tensor = self.ff(self.norm3(x))
+        return result
 
 
 class TransformerMV2D(nn.Module):
