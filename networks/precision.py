@@ -1,6 +1,7 @@
 """Which of a network's layers run in half precision, as the official files have it.
 
-The torso's linear layers and convolutions may; embeddings, first and last layers and all norms stay float32.
+The torso's linear layers and convolutions may; embeddings, first and last layers and our own norms stay float32. A
+norm of torch's own kind has to be of the type of its input, and is cast with the rest; its statistics are float32.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from torch import nn
 
 from networks.layers.sparse import Kernel
 
-_CAST = (nn.Linear, nn.Conv3d, Kernel)
+_CAST = (nn.Linear, nn.Conv2d, nn.Conv3d, Kernel)
+_NORMS = (nn.GroupNorm, nn.LayerNorm)  # exactly: what is derived from them here computes in float32
 
 
 def torso_modules(network: nn.Module) -> list[nn.Module]:
@@ -20,7 +22,11 @@ def torso_modules(network: nn.Module) -> list[nn.Module]:
 
 def _layers(network: nn.Module) -> Iterator[nn.Module]:
     for name in getattr(network, "TORSO", ()):
-        yield from (layer for layer in getattr(network, name).modules() if isinstance(layer, _CAST))
+        yield from (layer for layer in network.get_submodule(name).modules() if _is_cast(layer))
+
+
+def _is_cast(layer: nn.Module) -> bool:
+    return isinstance(layer, _CAST) or (type(layer) in _NORMS and any(True for _ in layer.parameters()))
 
 
 def set_torso(network: nn.Module, dtype: torch.dtype) -> None:

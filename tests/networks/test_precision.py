@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from networks.layers.norm import ChannelLayerNorm, LayerNorm, SegmentGroupNorm
 from networks.ops.voxels import Voxels
 from networks.precision import set_torso, torso_dtype, torso_modules
 from tests.networks.drawing import normal, random_coords, tiny
@@ -58,3 +59,15 @@ def test_only_layers_of_the_torso_change_and_they_change_back(key: str) -> None:
 
 def test_a_network_without_a_torso_has_no_layers_in_half_precision() -> None:
     assert torso_modules(nn.Linear(2, 2)) == []
+
+
+def test_norms_of_torchs_own_kind_go_with_the_layers_around_them_and_ours_stay() -> None:
+    network = nn.ModuleDict({"torso": nn.ModuleList(), "end": nn.GroupNorm(2, 4)})
+    theirs = [nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.LayerNorm(4), nn.LayerNorm(4, elementwise_affine=False)]
+    ours = [LayerNorm(4, affine=True), SegmentGroupNorm(2, 4), ChannelLayerNorm(4)]
+    network["torso"].extend(theirs + ours)
+    network.TORSO = ("torso",)
+    assert torso_modules(network) == theirs[:3]
+    set_torso(network, torch.bfloat16)
+    assert {layer.weight.dtype for layer in theirs[:3]} == {torch.bfloat16} == {torso_dtype(network)}
+    assert {layer.weight.dtype for layer in [*ours, network["end"]]} == {torch.float32}
