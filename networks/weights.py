@@ -40,13 +40,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], torso: torch.dtype = torch.float32) -> nn.Module:
     """The network with these tensors, in evaluation mode; it may have been built on the meta device.
 
+    Buffers that the network names in DERIVED may be missing: it has made them itself.
+
     Args:
         torso: what the torso's layers run in; all else is float32.
     Raises:
         WeightsMismatch: a tensor is missing, left over or of another shape.
     """
-    wanted = {name: value.shape for name, value in network.state_dict().items()}
-    _compare(wanted, tensors)
+    own = network.state_dict()
+    tensors = {name: own[name] for name in getattr(network, "DERIVED", ())} | dict(tensors)
+    _compare({name: value.shape for name, value in own.items()}, tensors)
     halves = {id(parameter) for layer in torso_modules(network) for parameter in layer.parameters()}
     # Each goes straight to the type it will have: a half-precision file is not blown up to twice its size on the way.
     types = {name: torso for name, parameter in network.named_parameters() if id(parameter) in halves}

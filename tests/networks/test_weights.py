@@ -113,3 +113,26 @@ def test_tensors_that_do_not_fit_are_named(change: Callable[[dict[str, Tensor]],
     change(tensors)
     with pytest.raises(WeightsMismatch, match=message):
         fill(made(), tensors)
+
+
+class Derived(nn.Linear):
+    """A layer with a buffer that it can make itself."""
+
+    DERIVED = ("table",)
+
+    def __init__(self) -> None:
+        super().__init__(2, 3)
+        self.register_buffer("table", torch.arange(4.0, device="cpu"))
+
+
+def test_a_buffer_that_a_network_makes_itself_may_be_missing_and_counts_where_it_is_there() -> None:
+    tensors = {"weight": normal(3, 2), "bias": normal(3)}
+    table = torch.ones(4).half()
+    with torch.device("meta"):
+        without, with_it = Derived(), Derived()
+    assert torch.equal(fill(without, tensors).table, torch.arange(4.0))
+    assert torch.equal(fill(with_it, tensors | {"table": table}).table, table.float())
+    with pytest.raises(WeightsMismatch, match=r"missing bias"):
+        fill(Derived(), {"weight": normal(3, 2)})
+    with pytest.raises(WeightsMismatch, match=r"table is \(5,\), not \(4,\)"):
+        fill(Derived(), tensors | {"table": torch.ones(5)})
