@@ -8,21 +8,27 @@ import math
 import torch
 from torch import Tensor, nn
 
-_FREQUENCIES = 128
+_WAVES = 256
 _LONGEST = 10_000.0
 
 
+def sinusoid(t: Tensor, channels: int) -> Tensor:
+    """(B, channels) float32 waves of (B,) numbers; cosines before sines, the quickest first."""
+    each = channels // 2
+    step = torch.arange(each, dtype=torch.float32, device=t.device)
+    angle = t.float()[:, None] * torch.exp(-math.log(_LONGEST) * step / each)
+    return torch.cat([angle.cos(), angle.sin()], dim=1)
+
+
 class TimestepEmbedder(nn.Module):
-    """(B,) timesteps of 0 to 1000 as (B, C) vectors; cosines before sines. In float32 throughout."""
+    """(B,) timesteps of 0 to 1000 as (B, C) vectors. In float32 throughout."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * _FREQUENCIES, channels), nn.SiLU(), nn.Linear(channels, channels))
+        self.mlp = nn.Sequential(nn.Linear(_WAVES, channels), nn.SiLU(), nn.Linear(channels, channels))
 
     def forward(self, t: Tensor) -> Tensor:
-        step = torch.arange(_FREQUENCIES, dtype=torch.float32, device=t.device)
-        angle = t.float()[:, None] * torch.exp(-math.log(_LONGEST) * step / _FREQUENCIES)
-        result: Tensor = self.mlp(torch.cat([angle.cos(), angle.sin()], dim=1))
+        result: Tensor = self.mlp(sinusoid(t, _WAVES))
         return result
 
 
