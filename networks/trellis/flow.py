@@ -114,13 +114,21 @@ class FlowTransformer(nn.Module):
         return cast(list[ModulatedBlock], list(self.blocks))
 
     def run_blocks(
-        self, h: Tensor, segments: Segments, times: Times, condition: Condition | None, guided: int
+        self,
+        h: Tensor,
+        segments: Segments,
+        times: Times,
+        condition: Condition | None,
+        guided: int,
+        span: slice = slice(None),
     ) -> Tensor:
         """
         Args:
             guided: how many of the segments, the first ones, see the condition; the others see zeros.
+            span: which of the blocks.
         """
-        for index, (block, modulation) in enumerate(zip(self._blocks(), times.blocks, strict=True)):
+        blocks = self._blocks()
+        for index in range(len(blocks))[span]:
             k, v = condition.blocks[index] if condition else (h, h)
-            h = block(h, segments, modulation, Context(k, v, guided if condition else 0))
+            h = blocks[index](h, segments, times.blocks[index], Context(k, v, guided if condition else 0))
         return h
