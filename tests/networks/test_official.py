@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,15 @@ from torch import nn
 from configs import NETWORKS
 from networks.dinov2 import VisionTransformer
 from networks.precision import torso_modules
+from networks.synchuman.cross_space_model import CrossSpaceModel
 from networks.trellis import build
 from tests.networks.drawing import CONFIGS
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 # File → tensor → type and shape; "blocks.0-23" stands for 24 names.
-OFFICIAL = json.loads((Path(__file__).parents[1] / "fixtures" / "trellis" / "official_tensors.json").read_text())
+OFFICIAL = json.loads((FIXTURES / "trellis" / "official_tensors.json").read_text())
+# The same of SyncHuman, of whose files the types are not known.
+SYNCHUMAN = json.loads((FIXTURES / "synchuman" / "official_tensors.json").read_text())
 FILES = sorted((NETWORKS / "trellis").glob("*_fp16.json"))
 ENCODER = "dinov2_vitl14_reg4_pretrain"
 
@@ -26,7 +30,7 @@ def names(entry: str) -> Iterator[str]:
     """All names that an entry of the table stands for."""
     if span := re.search(r"(?<=\.)(\d+)-(\d+)(?=\.)", entry):
         for index in range(int(span[1]), int(span[2]) + 1):
-            yield f"{entry[: span.start()]}{index}{entry[span.end() :]}"
+            yield from names(f"{entry[: span.start()]}{index}{entry[span.end() :]}")
     else:
         yield entry
 
@@ -37,6 +41,11 @@ def official(file: str) -> dict[str, tuple[str, tuple[int, ...]]]:
         dtype, shape = told.split()
         table |= {name: (dtype, tuple(map(int, shape.split("x")))) for name in names(entry)}
     return table
+
+
+def synchuman(file: str) -> dict[str, tuple[int, ...]]:
+    table = SYNCHUMAN[file]
+    return {name: tuple(map(int, shape.split("x"))) for entry, shape in table.items() for name in names(entry)}
 
 
 def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -63,6 +72,40 @@ def test_the_image_encoder_has_the_names_and_shapes_of_its_file() -> None:
     with torch.device("meta"):
         network = VisionTransformer(**config["args"])
     assert shapes(network) == {name: shape for name, (_, shape) in official(ENCODER).items()}
+
+
+def autoencoder(config: dict[str, Any]) -> nn.Module:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    return AutoencoderKL(**config["args"])
+
+
+def clip(config: dict[str, Any]) -> nn.Module:
+    from transformers.models.clip.configuration_clip import CLIPVisionConfig
+    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(**config["args"]))
+
+
+SYNCHUMAN_NETWORKS: dict[str, tuple[str, Callable[[dict[str, Any]], nn.Module]]] = {
+    "SyncHuman_2D3DCrossSpaceDiffusion": ("cross_space", lambda config: CrossSpaceModel(**config["args"])),
+    "vae": ("vae", autoencoder),
+    "image_encoder": ("image_encoder", clip),
+    "sparse_structure_decoder": ("sparse_structure_decoder", build),
+    "slat_flow": ("slat_flow", build),
+}
+
+
+@pytest.mark.parametrize("file", SYNCHUMAN_NETWORKS)
+def test_networks_of_synchuman_have_the_names_and_shapes_of_their_files(file: str) -> None:
+    stem, make = SYNCHUMAN_NETWORKS[file]
+    with torch.device("meta"):
+        network = make(json.loads((NETWORKS / "synchuman" / f"{stem}.json").read_text()))
+    assert shapes(network) == synchuman(file)
+
+
+def test_synchuman_sees_with_the_image_encoder_of_trellis() -> None:
+    assert synchuman("dinov2_vitl14_reg") == {name: shape for name, (_, shape) in official(ENCODER).items()}
 
 
 def test_another_class_is_refused_with_those_there_are() -> None:
