@@ -1,14 +1,15 @@
 """The vision transformer of DINOv2, under the names of the hub's checkpoints.
 
-Agrees with DinoVisionTransformer of facebookresearch/dinov2 for images of the size it was made for.
-Letters: B images, L tokens, H heads, D head size, C channels.
+Agrees with DinoVisionTransformer of facebookresearch/dinov2.
+Letters: B images, L tokens, P patches, H heads, D head size, C channels.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
+from torch.nn.functional import interpolate, layer_norm
 
 from networks.layers.norm import LayerNorm
 from networks.ops.attention import attention
@@ -89,6 +90,10 @@ class VisionTransformer(nn.Module):
     """(B, 1 + R + P, C) tokens of (B, 3, img_size, img_size) normalised pixels: class, R registers, P patches.
 
     They are those after the last block, before the final norm. Constructor arguments as the hub's function takes them.
+
+    Args:
+        interpolate_antialias, interpolate_offset: how positions are found for images of another size; the offset has
+            to be 0 then.
     """
 
     TORSO: ClassVar[tuple[str, ...]] = ("blocks",)
@@ -112,7 +117,8 @@ class VisionTransformer(nn.Module):
         super().__init__()
         if block_chunks or ffn_layer != "mlp" or not qkv_bias:
             raise ValueError(f"block_chunks {block_chunks}, ffn_layer {ffn_layer!r}: only 0 and 'mlp', with biases")
-        self.img_size = img_size
+        self.img_size, self.patch_size = img_size, patch_size
+        self._antialias, self._offset = interpolate_antialias, interpolate_offset
         self.patch_embed = PatchEmbed(patch_size, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + (img_size // patch_size) ** 2, embed_dim))
@@ -128,13 +134,51 @@ class VisionTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-2:] != (self.img_size, self.img_size):
             raise ValueError(f"the image is {x.shape[-1]} x {x.shape[-2]}; this encoder takes {self.img_size} squared")
-        patches = self.patch_embed(x)
-        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], dim=1) + self.pos_embed
-        registers = self.register_tokens.expand(len(x), -1, -1)
-        h = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1).to(self.dtype)
+        h = self._tokens(x, self.pos_embed)
         for block in self.blocks:
             h = block(h)
         return h.float()
+
+    def intermediate(self, x: Tensor, layers: Sequence[int]) -> tuple[Tensor, ...]:
+        """(B, P, C) float32 patch tokens of each of these blocks, counted from 0 and ascending, after the final norm.
+
+        Args:
+            x: (B, 3, height, width) normalised pixels of any size that whole patches fill.
+        Raises:
+            ValueError: patches do not fill the image, or the layers are not ascending ones of this network.
+        """
+        if list(layers) != sorted(set(layers)) or not 0 <= layers[0] <= layers[-1] < len(self.blocks):
+            raise ValueError(f"layers are {tuple(layers)}; give ascending ones of 0 to {len(self.blocks) - 1}")
+        if x.shape[-2] % self.patch_size or x.shape[-1] % self.patch_size:
+            raise ValueError(
+                f"the image is {x.shape[-1]} x {x.shape[-2]}; its sides are multiples of {self.patch_size}"
+            )
+        positions = self._positions(x.shape[-2] // self.patch_size, x.shape[-1] // self.patch_size)
+        return tuple(self._patches_after(self._tokens(x, positions), layers))
+
+    def _patches_after(self, h: Tensor, layers: Sequence[int]) -> Iterator[Tensor]:
+        special = 1 + self.register_tokens.shape[1]
+        for index in range(layers[-1] + 1):
+            h = self.blocks[index](h)
+            if index in layers:
+                yield self.norm(h[:, special:].float())
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        """(1, 1 + rows columns, C) the position table for so many patches."""
+        side = self.img_size // self.patch_size
+        if (rows, columns) == (side, side):
+            return self.pos_embed
+        if self._offset:
+            raise ValueError(f"interpolate_offset is {self._offset}; positions are interpolated with 0 only")
+        table = self.pos_embed[:, 1:].mT.unflatten(2, (side, side))
+        finer = interpolate(table, (rows, columns), mode="bicubic", antialias=self._antialias)
+        return torch.cat([self.pos_embed[:, :1], finer.flatten(2).mT], dim=1)
+
+    def _tokens(self, x: Tensor, positions: Tensor) -> Tensor:
+        patches = self.patch_embed(x)
+        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], dim=1) + positions
+        registers = self.register_tokens.expand(len(x), -1, -1)
+        return torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1).to(self.dtype)
 
 
 def normalised(tokens: Tensor) -> Tensor:
