@@ -43,9 +43,9 @@ class SLatGaussianDecoder(SLatDecoder):
         self._widths = widths
         self.register_buffer("offset_perturbation", torch.zeros(each, 3))
 
-    def forward(self, x: Tensor, voxels: Voxels) -> Tensor:
+    def forward(self, x: Tensor, voxels: Voxels, condition: Tensor | None = None) -> Tensor:
         """(N, 14 G) raw features of (N, latent_channels) latents; `parameters_of` takes them apart."""
-        result: Tensor = self.out_layer(self.normed(x, voxels))
+        result: Tensor = self.out_layer(self.normed(x, voxels, condition))
         return result
 
     def parameters_of(self, raw: Tensor, coords: Tensor) -> GaussianParameters:

@@ -5,6 +5,7 @@ Letters: N voxels, C channels in, O channels out.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, ClassVar, cast
 
 import torch
@@ -50,20 +51,30 @@ class SubdivideBlock(nn.Module):
 
 
 class SLatMeshDecoder(SLatDecoder):
-    """Features of the cubes around the surface. Constructor arguments as in the official configuration."""
+    """Features of the cubes around the surface. Constructor arguments as in the official configuration.
+
+    Args:
+        group_norm_groups: of the subdivisions; in all checkpoints the same.
+    """
 
     TORSO: ClassVar[tuple[str, ...]] = ("blocks", "upsample")
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, group_norm_groups: int = _GROUPS, **config: Any) -> None:
         super().__init__(**config)
         self.fine_resolution = 4 * self.resolution
         self.use_color = bool(self.representation_config.get("use_color", False))
         middle, last = self.model_channels // 4, self.model_channels // 8
-        self.upsample = nn.ModuleList([SubdivideBlock(self.model_channels, middle), SubdivideBlock(middle, last)])
+        widths = (self.model_channels, middle, last)
+        self.upsample = nn.ModuleList(SubdivideBlock(*pair, group_norm_groups) for pair in pairwise(widths))
         self.out_layer = nn.Linear(last, _GEOMETRY + (_COLOURS if self.use_color else 0))
 
     def forward(
-        self, x: Tensor, voxels: Voxels, rows: int | None = None, onto: torch.device | None = None
+        self,
+        x: Tensor,
+        voxels: Voxels,
+        rows: int | None = None,
+        onto: torch.device | None = None,
+        condition: Tensor | None = None,
     ) -> tuple[Tensor, Voxels]:
         """(64 N, 101 or 53) float32 features of (N, latent_channels) latents, and the voxels they belong to.
 
@@ -72,8 +83,9 @@ class SLatMeshDecoder(SLatDecoder):
         Args:
             rows: at most so many voxels of the finest grid at a time, a multiple of 8.
             onto: where the features are put, when not where they are made.
+            condition: what the blocks of a subclass see besides.
         """
-        h = self.trunk(x, voxels)
+        h = self.trunk(x, voxels, condition)
         middle = voxels.subdivided()
         fine = middle.subdivided()
         h = self.upsample[0](h, voxels, middle)
