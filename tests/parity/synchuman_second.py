@@ -1,0 +1,152 @@
+"""The units of SyncHuman's second stage: name → comparison, with the tolerances of the reference set."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from networks.ops.voxels import Voxels, Windows
+from networks.samplers.flow_euler import Schedule, flow_euler, schedule
+from networks.samplers.guidance import guided_velocity
+from networks.synchuman.mv_decoders import (
+    MODES,
+    MVBlock,
+    MVDecoder,
+    MVGaussianDecoder,
+    MVMeshDecoder,
+    build,
+    view_samples,
+)
+from tests.parity.unit import CannotCompare, Check, Unit
+
+
+def relative(unit: Unit, tolerance: float, values: dict[str, Tensor]) -> list[Check]:
+    """Errors as shares of the reference's largest value."""
+    checks = unit.checks(tolerance, values)
+    largest = {check.output: float(unit.outputs[check.output].abs().max()) for check in checks}
+    return [Check(check.output, check.error / largest[check.output], tolerance) for check in checks]
+
+
+def floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Half precision only saves space in these files."""
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def sparse_block(unit: Unit) -> list[Check]:
+    args, given = unit.config["init"], floats(unit.inputs)
+    width = 2 * len(MODES[args["mv_condition_mode"]]) * args["mv_dim"]
+    block = MVBlock(args["channels"], args["num_heads"], args["mlp_ratio"], args["qk_rms_norm"], condition=width)
+    condition = torch.cat([given["mv_normal"], given["mv_color"]], dim=1)
+    windows = windows_of(args, Voxels(given["coords"]))
+    return relative(unit, 1e-4, {"out": unit.filled(block)(given["feats"], windows, condition)})
+
+
+def windows_of(args: dict[str, Any], voxels: Voxels) -> Windows:
+    """Those that a block attends in."""
+    if args["attn_mode"] == "full":
+        return Windows(torch.arange(len(voxels)), voxels.segments)
+    shifts = set(args.get("shift_window") or [0])
+    if args["attn_mode"] != "windowed" or len(shifts) > 1:
+        raise CannotCompare(f"attn_mode is {args['attn_mode']!r}, shift_window {args.get('shift_window')}")
+    return voxels.windows(args["window_size"], shifts.pop())
+
+
+def decoder(unit: Unit, mv_features: int) -> MVDecoder:
+    """Made from the unit's configuration and filled with its weights."""
+    groups = {"group_norm_groups": unit.config["group_norm_groups"]} if "group_norm_groups" in unit.config else {}
+    with torch.device("meta"):
+        made = build({"name": unit.config["upstream_class"], "args": unit.config["init"] | groups})
+        for name in ("input_layer_color", "input_layer_normal"):
+            setattr(made, name, nn.Linear(mv_features, unit.config["init"]["mv_dim"]))
+    return cast(MVDecoder, unit.filled(made))
+
+
+def decoder_inputs(unit: Unit) -> dict[str, Tensor]:
+    """The unit's own, and what it lacks from the unit that its configuration names."""
+    missing = {"feats", "mv_color", "mv_normal"} - unit.inputs.keys()
+    if not missing:
+        return floats(unit.inputs)
+    words = str(unit.config["inputs"]).split()
+    named = next(word for word in words if word.startswith("../"))
+    return floats(Unit((unit.folder / Path(named)).parent).inputs | unit.inputs)
+
+
+def decoder_gs(unit: Unit) -> list[Check]:
+    given = decoder_inputs(unit)
+    model = cast(MVGaussianDecoder, decoder(unit, given["mv_color"].shape[-1]))
+    out = model(given["feats"], Voxels(given["coords"]), given["mv_color"], given["mv_normal"])
+    return relative(unit, 2e-4, {"out": out})
+
+
+def decoder_mesh(unit: Unit) -> list[Check]:
+    given = decoder_inputs(unit)
+    model = cast(MVMeshDecoder, decoder(unit, given["mv_color"].shape[-1]))
+    voxels, seen = Voxels(given["coords"]), {}
+    model.upsample[0].register_forward_hook(lambda _module, args, out: seen.update(torso_out=args[0], up0_sub=out))
+    out, fine = model(given["feats"], voxels, given["mv_color"], given["mv_normal"])
+    normal = torch.cat(list(view_samples(model.input_layer_normal(given["mv_normal"]), voxels)), dim=1)
+    values = {"sampled_normal": normal, "torso_out": seen["torso_out"]}
+    for name, table in (("up0_sub", seen["up0_sub"]), ("out_sub", out)):
+        if name in unit.outputs:
+            values[name] = table[:: len(table) // len(unit.outputs[name])]
+    if "out_coords_sub" in unit.outputs:
+        # Matched by place: how the reference orders its rows is its own affair.
+        rows = rows_of(fine.coords, unit.outputs["out_coords_sub"])
+        values["out_sub"] = out[rows]
+    return [*unit.checks(0, {"out_count": torch.tensor([len(fine)])}), *relative(unit, 2e-4, values)]
+
+
+def rows_of(coords: Tensor, wanted: Tensor) -> Tensor:
+    """The row of each wanted voxel."""
+    number = {tuple(place): row for row, place in enumerate(coords.tolist())}
+    try:
+        return torch.tensor([number[tuple(place)] for place in wanted.tolist()])
+    except KeyError as error:
+        raise CannotCompare(f"the reference has a voxel at {error}, and we have none") from None
+
+
+def slat_sampler(unit: Unit) -> list[Check]:
+    params, given = unit.config["params"], floats(unit.inputs)
+    interval = tuple(params["cfg_interval"])
+    steps = schedule(params["steps"], params["rescale_t"], (interval[0], interval[1]))
+    network = stand_in(given["weight"], given["cond"], steps)
+    velocity = guided_velocity(network, steps, params["cfg_strength"])
+    states = list(flow_euler(given["noise"], steps, velocity, unit.config["init"]["sigma_min"]))
+    mean, std = (torch.tensor(unit.config["slat_normalization"][name]) for name in ("mean", "std"))
+    sample = states[-1].x_t
+    values = {"samples": sample, "pred_x_0_first": states[0].x_0, "denormalised": sample * std + mean}
+    return [*relative(unit, 1e-5, values), *model_calls(unit, steps)]
+
+
+def stand_in(weight: Tensor, cond: Tensor, steps: Schedule) -> Callable[[Tensor, int, Any], list[Tensor]]:
+    """tanh(x W^T + mean(cond) cos(t / 500)), in place of a network."""
+
+    def predict(x: Tensor, step: int, views: list[int | None]) -> list[Tensor]:
+        along = torch.tensor(steps.timesteps[step] / 500).cos()
+        return [torch.tanh(x @ weight.T + (0 if view is None else cond.mean(dim=(0, 1))) * along) for view in views]
+
+    return predict
+
+
+def model_calls(unit: Unit, steps: Schedule) -> list[Check]:
+    """Whether the network was asked as often, about the same times and in the same branches."""
+    if "model_calls" not in unit.config:
+        return []
+    ours = [
+        (t, seen) for t, twice in zip(steps.timesteps, steps.guided, strict=True) for seen in (True, False)[: 1 + twice]
+    ]
+    theirs = [(call["t"], call["conditional"]) for call in unit.config["model_calls"]]
+    if [seen for _, seen in ours] != [seen for _, seen in theirs]:
+        raise CannotCompare(f"the network is asked {len(ours)} times, the reference's {len(theirs)}, in other branches")
+    return [Check("model_calls", max(abs(a - b) for (a, _), (b, _) in zip(ours, theirs, strict=True)), 1e-3)]
+
+
+UNITS = {
+    "sparse_block_mv_4_view": sparse_block,
+    "sparse_block_mv_front_back": sparse_block,
+    "slat_decoder_gs": decoder_gs,
+    "slat_decoder_mesh": decoder_mesh,
+    "slat_sampler": slat_sampler,
+}
