@@ -1,0 +1,1 @@
+"""One picture of a person → views of all sides and a rough shape → a textured asset (SyncHuman)."""
