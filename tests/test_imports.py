@@ -14,5 +14,5 @@ from workers.processes import environment
 def test_the_light_processes_load_nothing_heavy(modules: str) -> None:
     code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
-    heavy = {"torch", "diffusers", "numba", "cv2", "skimage"}
+    heavy = {"torch", "diffusers", "transformers", "numba", "cv2", "skimage"}
     assert not heavy & set(loaded.stdout.split())
