@@ -36,7 +36,7 @@ class Tool:
         """What the catalogue has and what of it is here."""
         told = {name: self._described(name, find(name, self._sources)) for name in FAMILIES}
         for name, one in told.items():
-            self._say(f"{name:<10} {one['state']:<9} {_gib(one['size']):>9}  {one['licence']:<15} {one['title']}")
+            self._say(f"{name:<10} {one['state']:<9} {_gib(one['size']):>9}  {one['licence']:<22} {one['title']}")
         self._say(f"weights folder: {self._folder}")
         return self._end({"weights_dir": str(self._folder), "families": told}, True)
 

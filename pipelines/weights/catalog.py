@@ -12,7 +12,7 @@ class File:
     Attributes:
         path: below its repository.
         size: bytes.
-        sha256: empty where none is published; such files are small and are checked otherwise.
+        sha256: empty where we know none; what the hub says counts then while it is downloaded.
         exact: whether the size is known to the byte, or only about.
     """
 
@@ -28,8 +28,9 @@ class Repository:
 
     Attributes:
         id: "<org>/<name>": on the hub, and of the folder.
-        revision: the commit that the files are taken from.
-        page: where its licence stands.
+        licence: its name, or that none is stated.
+        revision: the commit that the files are taken from, or a branch.
+        page: where its licence stands, or would.
         address: of the folder of files, for what is not on the hub; torch.hub caches those.
         index: the file that names the networks of a checkpoint; what it names counts, whatever else is published.
     """
@@ -115,8 +116,37 @@ _DINOV2 = Repository(
         ),
     ),
 )
+
+
+def _component(folder: str, parameters: int, stem: str = "model") -> tuple[File, File]:
+    """A network's numbers and its weights, in half precision."""
+    weights = File(f"ckpts/{folder}/{stem}.safetensors", 2 * parameters, exact=False)
+    return File(f"ckpts/{folder}/config.json", 1024, exact=False), weights
+
+
+# Neither a commit nor sums of it are known here.
+_SYNCHUMAN = Repository(
+    id="xishushu/SyncHuman",
+    licence="not stated",
+    page="https://huggingface.co/xishushu/SyncHuman",
+    revision="main",
+    files=(
+        File("ckpts/OneStage/pipeline_config.json", 1024, exact=False),
+        File("ckpts/OneStage/feature_extractor/preprocessor_config.json", 1024, exact=False),
+        *_component("OneStage/image_encoder", 632_076_800),
+        *_component("OneStage/text_encoder", 340_387_840),
+        *_component("OneStage/vae", 83_653_863, "diffusion_pytorch_model"),
+        *_component("OneStage/SyncHuman_2D3DCrossSpaceDiffusion", 1_703_663_884, "diffusion_pytorch_model"),
+        *_component("OneStage/sparse_structure_decoder", 73_671_201),
+        File("ckpts/SecondStage/pipeline.json", 2048, exact=False),
+        *_component("SecondStage/ckpts/slat_flow", 600_432_520),
+        *_component("SecondStage/ckpts/decoder_GS", 452_418_848),
+        *_component("SecondStage/ckpts/decoder_Mesh", 457_976_421),
+    ),
+)
 FAMILIES: dict[str, Family] = {
     "trellis": Family("TRELLIS image-large, with its image encoder DINOv2", (_TRELLIS, _DINOV2)),
+    "synchuman": Family("SyncHuman, both stages, with the image encoder DINOv2", (_SYNCHUMAN, _DINOV2)),
 }
 
 

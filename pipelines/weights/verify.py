@@ -12,6 +12,7 @@ from pipelines.weights.sources import Sources
 
 Read = Callable[[str, int, int], None]  # (file, bytes so far, bytes in all)
 
+UNPINNED = "its checksum is not known here; only its form was looked at"
 OF_ANOTHER = "not in the catalogue: a checkpoint of another's; only its form was looked at"
 
 
@@ -37,7 +38,8 @@ def verify(name: str, sources: Sources, told: Read = lambda file, done, total: N
     for file, path in found.files.items():
         if entry := published.get(file):
             fault = content_fault(path, entry, told=partial(told, file))
-            yield Verdict(file, path, f"comes {fault}".replace("comes with", "has") if fault else "")
+            note = "" if entry.sha256 or path.suffix == ".json" else UNPINNED
+            yield Verdict(file, path, f"comes {fault}".replace("comes with", "has") if fault else "", note)
         else:
             yield Verdict(file, path, note=OF_ANOTHER)
     for file, fault in found.missing.items():

@@ -13,8 +13,8 @@ import pytest
 from configs.settings import ROOT
 from pipelines.weights import fetch
 from pipelines.weights.__main__ import main
-from pipelines.weights.catalog import Family
-from tests.pipelines.weights.conftest import ENCODER, MODEL, PUBLISHED
+from pipelines.weights.catalog import FAMILIES, Family, File, Repository
+from tests.pipelines.weights.conftest import ENCODER, MODEL, PUBLISHED, safetensors
 from tests.pipelines.weights.publisher import Publisher
 
 Put = Callable[[Path, dict[str, bytes]], None]
@@ -127,6 +127,28 @@ def test_verify_does_not_judge_a_checkpoint_of_ones_own(
     assert "ok     org/model/ckpts/mine.safetensors: not in the catalogue" in capsys.readouterr().out
 
 
+def test_what_no_sum_is_known_of_is_checked_by_the_hubs_while_it_comes(
+    server: Publisher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"ckpts/net/config.json": b"{}", "ckpts/net/model.safetensors": safetensors(1000)}
+    about = tuple(File(path, 900, exact=False) for path in files)
+    repository = Repository("org/branch", "not stated", "https://hub.example/org/branch", about, revision="main")
+    monkeypatch.setitem(FAMILIES, "branch", Family("On a branch", (repository,)))
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    server.files = {f"org/branch/resolve/main/{path}": data for path, data in files.items()}
+    url = "org/branch/resolve/main/ckpts/net/model.safetensors"
+    server.etags[url] = "0" * 64
+    assert main(["get", "branch", "--yes"]) == 1
+    shown = capsys.readouterr()
+    assert "licence not stated: https://hub.example" in shown.out and f"instead of {'0' * 64}" in shown.err
+    del server.etags[url]
+    assert main(["get", "branch", "--yes"]) == 0 and main(["verify", "branch"]) == 0
+    assert "model.safetensors: its checksum is not known here; only its form" in capsys.readouterr().out
+    path = tmp_path / "weights" / "org" / "branch" / "ckpts/net/model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert main(["verify", "branch"]) == 1
+
+
 def test_where_tells_the_file_that_would_be_read(
     family: Family, tmp_path: Path, put: Put, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -144,9 +166,11 @@ def test_where_tells_the_file_that_would_be_read(
 def test_a_process_of_its_own_lists_the_catalogue(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipelines.weights", "list", "--json"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    trellis = json.loads(ran.stdout)["families"]["trellis"]
+    families = json.loads(ran.stdout)["families"]
+    trellis, synchuman = families["trellis"], families["synchuman"]
     assert ran.returncode == 0 and trellis["state"] == "absent" and trellis["licence"] == "MIT, Apache-2.0"
     assert trellis["get"] == "python -m pipelines.weights get trellis" and 4.2e9 < trellis["size"] < 4.3e9
+    assert synchuman["licence"] == "not stated, Apache-2.0" and 9.8e9 < synchuman["size"] < 10e9
 
 
 def test_a_family_that_is_not_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
