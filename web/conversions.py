@@ -187,13 +187,17 @@ def _converted(source: StoredObject, suffix: str, asked: Wish) -> bytes:
     return asked.target.write(*READERS[suffix](source.stream.read()), asked.options)
 
 
-def archive(storage: Storage, owner: str, job_id: str) -> StoredObject:
+def archive(
+    storage: Storage, owner: str, job_id: str, wanted: Callable[[str], bool] = lambda name: True
+) -> StoredObject:
     """A ZIP file of everything a job has published, stored as it is; the same files give the same bytes.
 
+    Args:
+        wanted: which of the names are to be packed.
     Raises:
         ObjectNotFound: the job has published nothing.
     """
-    names = storage.names(keys.output_folder(owner, job_id))
+    names = [name for name in storage.names(keys.output_folder(owner, job_id)) if wanted(name)]
     if not names:
         raise ObjectNotFound(f"request {job_id[:64]!r} has no files; it may not have ended yet")
     with _turn(), space():

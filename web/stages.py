@@ -57,20 +57,34 @@ def structure(
         NotComplete: the earlier job has not ended well.
         ObjectNotFound: it has just been removed.
     """
+    record = earlier(submission, job_id, client, queue)
+    _check_pipeline(record, wanted)
+    check_complete(record)
+    if keys.STRUCTURE not in record.files:
+        raise BadRequest(f"job_id is {record.id!r}, which has published no {keys.STRUCTURE}; name one that has")
+    with storage.open(keys.output_key(record.client, record.id, keys.STRUCTURE)).stream as stream:
+        return Structure(record, Input(".npz", stream.read()))
+
+
+def earlier(submission: Submission, job_id: str, client: str, queue: JobQueue) -> JobRecord:
+    """The job that a submit of the last stage names; it may not have ended.
+
+    Raises:
+        BadRequest, JobNotFound: as `structure`.
+    """
     if not job_id:
         raise BadRequest(f"job_id is missing; stage={LAST} goes on from an earlier job's structure, so name that job")
     if sent := [name for name in _PICTURES if submission.files.get(name) or submission.fields.get(name)]:
         raise BadRequest(f"{sent[0]} does not go with stage={LAST}, which takes the structure of job_id; leave it out")
     if not _ID.fullmatch(job_id):
         raise JobNotFound(job_id)
-    record = queue.get(job_id, client)
-    _check_pipeline(record, wanted)
+    return queue.get(job_id, client)
+
+
+def check_complete(record: JobRecord) -> None:
+    """Raises NotComplete when an earlier job has not ended well."""
     if record.status is not JobStatus.COMPLETE:
         raise NotComplete(f"request {record.id!r} is {record.status}; stage={LAST} goes on from a complete one")
-    if keys.STRUCTURE not in record.files:
-        raise BadRequest(f"job_id is {record.id!r}, which has published no {keys.STRUCTURE}; name one that has")
-    with storage.open(keys.output_key(record.client, record.id, keys.STRUCTURE)).stream as stream:
-        return Structure(record, Input(".npz", stream.read()))
 
 
 def _check_pipeline(record: JobRecord, wanted: str) -> None:

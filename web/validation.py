@@ -24,7 +24,8 @@ def check(model: type[M], values: Mapping[str, Any]) -> M:
     Raises:
         BadRequest: one of them cannot work.
     """
-    known = {name: value for name, value in values.items() if name in model.model_fields}
+    names = _fields(model)
+    known = {name: value for name, value in values.items() if name in names}
     try:
         return model(**known)
     except ValidationError as error:
@@ -33,7 +34,7 @@ def check(model: type[M], values: Mapping[str, Any]) -> M:
 
 def unknown(names: Iterable[str], *models: type[BaseModel], extra: Iterable[str] = ()) -> list[str]:
     """A warning for each name that none of the models knows, with the nearest known one; beyond some, their number."""
-    known = sorted({name for model in models for name in model.model_fields} | set(extra))
+    known = sorted({name for model in models for name in _fields(model)} | set(extra))
     strange = sorted(set(names) - set(known))
     warnings = []
     for name in strange[:_MOST_GUESSES]:
@@ -44,9 +45,14 @@ def unknown(names: Iterable[str], *models: type[BaseModel], extra: Iterable[str]
     return warnings
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The model's fields by the names that clients give them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _sentence(model: type[BaseModel], problem: Any) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
-    field = model.model_fields.get(name)
+    field = _fields(model).get(name)
     if field is None:
         return str(problem["msg"])
     given = _short(problem["input"])

@@ -1,8 +1,10 @@
 """Who works and who waits: many threads of one process may wait for a job, few may work at the same time."""
 
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from flask import Flask, g, request
 
@@ -46,14 +48,31 @@ class Slots:
         Raises:
             TooManyWaiting: there is no place left.
         """
+        with self.place(), self.resting():
+            yield
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A waiting place for a request that will wait later; it goes on working until it is `resting`.
+
+        Raises:
+            TooManyWaiting: there is none left.
+        """
         self.reserve()
+        try:
+            yield
+        finally:
+            self.release()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """For a request that has a place: it does not count as working meanwhile."""
         self._leave()
         try:
             yield
         finally:
             self._working.acquire()
             g.works = True
-            self.release()
 
     def reserve(self) -> None:
         """Takes a waiting place for an answer that goes on after its request; `release` gives it back.
@@ -66,3 +85,16 @@ class Slots:
 
     def release(self) -> None:
         self._waiting.release()
+
+
+def hung_up(environ: Mapping[str, Any]) -> bool:
+    """Whether a client that waits for its answer has closed the connection; False where the server shows no socket."""
+    wire = environ.get("gunicorn.socket")
+    if wire is None:
+        return False
+    try:
+        return bool(wire.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
