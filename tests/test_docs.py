@@ -8,6 +8,7 @@ from flask import Flask
 
 import pipelines
 from configs.settings import ROOT, Settings
+from web.dialects.synchuman import SyncHumanForm
 from web.dialects.trellis import TrellisForm
 from web.errors import ERRORS
 
@@ -30,11 +31,11 @@ def test_every_setting_is_documented_with_its_default() -> None:
             assert rows[name.upper()] == f"`{field.default + 0}`", name
 
 
-@pytest.mark.parametrize("model", [TrellisForm, *map(pipelines.params_class, pipelines.PIPELINES)])
+@pytest.mark.parametrize("model", [TrellisForm, SyncHumanForm, *map(pipelines.params_class, pipelines.PIPELINES)])
 def test_every_field_is_documented(model: type) -> None:
     documented = text("docs/api.md")
-    for name in model.model_fields:  # type: ignore[attr-defined]
-        assert f"`{name}`" in documented, f"{name} is not in docs/api.md"
+    for name, field in model.model_fields.items():  # type: ignore[attr-defined]
+        assert f"`{field.alias or name}`" in documented, f"{name} is not in docs/api.md"
 
 
 def test_every_error_code_is_documented() -> None:

@@ -41,7 +41,10 @@ def create_app(settings: Settings, redis_url: str) -> Flask:
         origins=list(settings.cors_origins),
         send_wildcard=wildcard,
         always_send=False,
-        expose_headers=["Content-Range", "ETag", "Retry-After", "Content-Disposition", requests.HEADER],
+        expose_headers=[
+            *("Content-Range", "ETag", "Retry-After", "Content-Disposition"),
+            *("Location", "Preference-Applied", requests.HEADER),
+        ],
     )
     requests.install(app)
     if settings.api_keys:

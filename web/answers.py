@@ -25,6 +25,8 @@ class Error(_Answer):
     detail: str = Field(description="the same again")
     code: str = Field(description="a stable word for programs", json_schema_extra={"enum": list(codes())})
     request_id: str | Absent = Field(None, description="the job asked about")
+    job_id: str | Absent = Field(None, description="the job that was waited for and did not end well")
+    status: str | Absent = Field(None, description="how that job ended: error or cancelled")
 
 
 class Urls(_Answer):
@@ -151,9 +153,74 @@ class Deleted(_Answer):
 class Listing(_Answer):
     """Every route with a word about it."""
 
-    title: str
+    title: str = Field(description="of the one API whose document has such a listing")
+    service: str
     version: str
     endpoints: dict[str, str]
+
+
+class Stage(_Answer):
+    """What one stage has made, in SyncHuman's words."""
+
+    status: Literal["completed"]
+    steps: int | Absent = Field(None, description="of the diffusion; 0 when no learned model was used")
+    parameters: dict[str, Any] = Field(description="what the stage was done with")
+    output_dir: str = Field(description="the folder of its files, below /outputs/")
+    files: dict[str, str] = Field(description="what a file shows to its name in output_dir")
+
+
+class Generated(_Answer):
+    """A complete job in SyncHuman's words."""
+
+    job_id: str
+    request_id: str = Field(description="the same as job_id")
+    approach: str = Field(description="how it was made, in a sentence")
+    status: Literal["completed"]
+    alpha_coverage: float | Absent = Field(
+        None, ge=0, le=1, description="share of the picture's pixels that are not wholly transparent; not with stage2"
+    )
+    pipeline: str = Field(description="which one has answered")
+    warnings: list[str] = Field(description="what the client should know, such as that no learned model was used")
+    stage1: Stage | Absent = Field(None, description="unless stage=stage2 was asked for")
+    stage2: Stage | Absent = Field(None, description="unless stage=stage1 was asked for")
+    urls: Urls
+
+
+class GenerateAccepted(Accepted):
+    """A job that will reach its end without anybody waiting for it."""
+
+    job_id: str = Field(description="the same as request_id")
+
+
+class StageInfo(_Answer):
+    """Whether a stage can run here."""
+
+    available: bool
+    description: str
+    time_estimate: str
+    requires_kaolin: Literal[False]
+    note: str
+    remedy: str | Absent = Field(None, description="the command that makes it run here; when it cannot")
+
+
+class GpuInfo(_Answer):
+    """The card with the most memory."""
+
+    available: bool
+    device: str
+    memory_mb: int = Field(ge=0)
+
+
+class Info(_Answer):
+    """What SyncHuman's API can do on this service's workers."""
+
+    api_version: str
+    approach: str = Field(description="what would answer now")
+    pipeline: str | None = Field(description="the same by its name; null when nothing would")
+    stages: dict[str, StageInfo]
+    gpu_info: GpuInfo
+    configuration: dict[str, dict[str, Any]] = Field(description="the official parameters of both stages: the defaults")
+    links: dict[str, str]
 
 
 class Health(_Answer):
@@ -164,6 +231,7 @@ class Health(_Answer):
     version: str
     stage1: bool = Field(description="SyncHuman's first stage can run")
     stage2: bool = Field(description="SyncHuman's second stage can run")
+    approach: str = Field(description="what would answer SyncHuman's clients now")
     pipelines: list[str] = Field(description="what the workers offer")
     loaded_models: list[str]
     available_memory_gb: float = Field(ge=0, description="of the device with the most")

@@ -17,6 +17,7 @@ from web.schemas import Schemas
 
 TAGS = {
     "trellis": "Pictures in, assets out: the house's own API.",
+    "synchuman": "A picture of a person in, views and an asset out, in the answer itself.",
     "jobs": "Every job of every dialect: follow, cancel, delete.",
     "outputs": "The files of a job.",
     "health": "Is the service well, and who works for it.",
@@ -36,6 +37,9 @@ HEADERS: dict[str, dict[str, Any]] = {
     "If-None-Match": {"description": "an ETag one has already", "schema": _TEXT},
     "If-Modified-Since": {"description": "when one has fetched it last", "schema": _TEXT},
     "Last-Event-ID": {"description": "the id of the last event one has seen", "schema": _TEXT},
+    "Prefer": {"description": "respond-async: answer at once, as async=true", "schema": _TEXT},
+    "Preference-Applied": {"description": "that Prefer was heeded", "schema": _TEXT},
+    "Location": {"description": "where the job can be followed", "schema": _TEXT},
     "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 0}},
     "ETag": {"description": "changes when the content does", "schema": _TEXT},
     "Last-Modified": {"description": "when it was made", "schema": _TEXT},

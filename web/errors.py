@@ -1,13 +1,14 @@
 """The one table from exception to answer: `{"error", "detail", "code"}` and a status."""
 
 import logging
-from typing import Any
+from typing import Any, ClassVar
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from geometry.errors import MissingLibrary, UnreadableMesh
 from jobs.errors import JobGone, JobNotFound, NoWorker, RedisUnavailable, TooManyJobs
+from jobs.records import JobStatus
 from jobs.remote import FetchFailed, RemoteTooLarge, UrlNotAllowed
 from pipelines.errors import PipelineUnavailable
 from storage.errors import BadKey, ObjectNotFound, StorageFull
@@ -23,6 +24,30 @@ class BadRequest(ValueError):
 
 class NotComplete(RuntimeError):
     """An earlier job that this request builds on has not ended well, or not yet."""
+
+
+class _EndedBadly(Exception):
+    """Base of what became of a job whose submit has waited for its end; `told` goes into the answer."""
+
+    status: ClassVar[JobStatus] = JobStatus.ERROR
+
+    def __init__(self, message: str, job_id: str) -> None:
+        super().__init__(message)
+        self.told = {"job_id": job_id, "status": self.status}
+
+
+class JobRefused(_EndedBadly, ValueError):
+    """The picture or a parameter turned out to be useless; trying again does not help."""
+
+
+class JobFailed(_EndedBadly, RuntimeError):
+    """The service failed to carry the job out."""
+
+
+class JobCancelled(_EndedBadly, RuntimeError):
+    """Somebody has cancelled the job meanwhile."""
+
+    status = JobStatus.CANCELLED
 
 
 class ConversionBusy(RuntimeError):
@@ -41,9 +66,11 @@ ERRORS: dict[type[Exception], tuple[int, str, int]] = {
     BadImageField: (400, "bad_parameter", 0),
     UrlNotAllowed: (400, "url_not_allowed", 0),
     FetchFailed: (400, "fetch_failed", 0),
+    JobRefused: (400, "bad_input", 0),
     Unauthorized: (401, "api_key_required", 0),
     JobGone: (409, "gone", 0),
     NotComplete: (409, "not_complete", 0),
+    JobCancelled: (409, "cancelled", 0),
     JobNotFound: (404, "not_found", 0),
     ObjectNotFound: (404, "not_found", 0),
     BadKey: (404, "not_found", 0),
@@ -51,6 +78,7 @@ ERRORS: dict[type[Exception], tuple[int, str, int]] = {
     RemoteTooLarge: (413, "too_large", 0),
     NotAnImage: (415, "not_an_image", 0),
     TooManyJobs: (429, "too_many_jobs", 10),
+    JobFailed: (500, "job_failed", 0),
     TooManyWaiting: (503, "too_many_waiting", 5),
     NoWorker: (503, "no_worker", 5),
     PipelineUnavailable: (503, "pipeline_unavailable", 60),
@@ -102,7 +130,7 @@ def install(app: Flask) -> None:
 def _handler(status: int, code: str, wait_s: int) -> Any:
     def answer(error: Exception) -> Response:
         message = error.args[-1] if isinstance(error, OSError) and error.args else str(error)
-        response = jsonify(body(str(message), code))
+        response = jsonify(body(str(message), code, **getattr(error, "told", {})))
         response.status_code = status
         if wait_s:
             response.headers["Retry-After"] = str(wait_s)

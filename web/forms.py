@@ -10,7 +10,7 @@ from web.operations import Body
 from web.schemas import Schemas
 
 _PIPELINES = "x-pipelines"
-_SERVICE = ("pipeline", "job_id")  # what no pipeline is told
+_SERVICE = ("pipeline", "job_id", "async", "download")  # what no pipeline is told
 _TEXT = {"type": "string"}
 _BINARY = {"type": "string", "format": "binary"}
 _NONE = _TEXT | {"default": ""}  # a page that shows the form leaves these out, instead of sending "string"

@@ -271,7 +271,7 @@ def test_a_bug_is_told_without_its_insides(app: Flask, client: FlaskClient, capl
 
 def test_the_listing_names_every_route(client: FlaskClient) -> None:
     told = client.get("/", headers={"Accept": "application/json"}).get_json()
-    assert told["title"] == "Maquette"
+    assert told["service"] == "Maquette"
     assert {"POST /image_to_3d", "GET /my_requests", "DELETE /jobs/<job_id>", "GET /workers"} <= set(told["endpoints"])
     assert all(told["endpoints"].values()), "each with a word about it"
 

@@ -2,8 +2,10 @@
 
 from flask import Blueprint
 
+from web.dialects.synchuman import blueprint as synchuman
 from web.dialects.trellis import blueprint as trellis
 
 DIALECTS: dict[str, Blueprint] = {
     "trellis": trellis,
+    "synchuman": synchuman,
 }

@@ -12,8 +12,11 @@ from web.answers import Health, Live, NotReady, Ready, WorkerList
 from web.context import client, context
 from web.errors import NOT_READY, body
 from web.operations import Answer, operation
+from web.synchuman import approach_now
 
 blueprint = Blueprint("health", __name__)
+
+_TITLE = "SyncHuman Complete API"  # of the APIs spoken here, the one whose document shows a listing at GET /
 
 
 def listing() -> Response:
@@ -23,10 +26,11 @@ def listing() -> Response:
         view = current_app.view_functions[rule.endpoint]
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             endpoints[f"{method} {rule.rule}"] = (view.__doc__ or "").strip().split("\n")[0]
-    return jsonify({"title": "Maquette", "version": VERSION, "endpoints": endpoints})
+    return jsonify({"title": _TITLE, "service": "Maquette", "version": VERSION, "endpoints": endpoints})
 
 
 @blueprint.get("/health")
+@blueprint.get("/synchuman/health")
 @operation("health", Health, raises=[RedisUnavailable])
 def health() -> ResponseReturnValue:
     """The union of what the SyncHuman and the Vision API say about their health."""
@@ -41,6 +45,7 @@ def health() -> ResponseReturnValue:
             "version": VERSION,
             "stage1": "synchuman" in offered,
             "stage2": "synchuman" in offered,
+            "approach": approach_now(context().queue, context().settings),
             "pipelines": sorted(offered),
             "loaded_models": sorted({name for worker in workers for name in worker.loaded}),
             "available_memory_gb": round(max((worker.memory_free_mb for worker in devices), default=0) / 1024, 2),

@@ -86,6 +86,13 @@ def index() -> ResponseReturnValue:
     return response
 
 
+@blueprint.get("/synchuman/")
+@operation("page", Listing, public=True)
+def synchuman_index() -> ResponseReturnValue:
+    """What this service is and every route it answers, for clients that know SyncHuman's API below its name."""
+    return listing()
+
+
 def _page() -> Response:
     html = render_template("index.html", import_map=_IMPORT_MAP, samples=SAMPLES, version=VERSION)
     response = Response(html, mimetype="text/html")

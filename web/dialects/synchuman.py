@@ -1,0 +1,307 @@
+"""The SyncHuman API, of both its servers: the complete one, and the official one with its parameters as defaults."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+from pydantic import Field
+from werkzeug.http import parse_options_header
+from werkzeug.wrappers import Response
+
+import pipelines
+from configs import logs
+from jobs.errors import JobNotFound, RedisUnavailable
+from jobs.queue import Input, JobView
+from jobs.records import JobRecord, JobRequest, JobStatus
+from pipelines.synchuman.params import SyncHumanParams
+from storage import StoredObject, keys
+from storage.errors import ObjectNotFound
+from web import conversions, stages
+from web.answers import GenerateAccepted, Generated, Info
+from web.context import client, context
+from web.errors import ConversionBusy, JobCancelled, JobFailed, JobRefused, NotComplete
+from web.files import send
+from web.forms import picture_form
+from web.images import BadImage
+from web.operations import Answer, operation
+from web.resources.jobs import idempotency_key, retry_after, urls
+from web.submissions import REFUSALS, Choice, Submission, check_count, choose, pictures, read, webhook_url
+from web.synchuman import (
+    API_VERSION,
+    LINKS,
+    OWN,
+    answering,
+    approach,
+    approach_now,
+    described,
+    gpu_info,
+    official,
+    stage_infos,
+)
+from web.transparency import transparency
+from web.validation import check, unknown
+from web.waiting import TooManyWaiting, hung_up
+
+blueprint = Blueprint("synchuman", __name__)
+
+COMPLETED = "completed"
+_PICTURES = ("image", "image_data", "image_url", "webhook_url")
+_ASYNC = "respond-async"
+_LOOK_S = 10.0  # how soon it is noticed that a client has gone
+_PACK_S = 120.0  # a finished job is not given up because others are being packed
+
+
+class SyncHumanForm(SyncHumanParams):
+    """The fields of both documents: the model's own parameters, and what the service is to do with them."""
+
+    pipeline: str = Field("auto", description="auto, or a pipeline's name")
+    job_id: str = Field("", description="for stage2: the earlier job, one of one's own")
+    download: bool = Field(False, description="answer with a ZIP of the files")
+    respond_async: bool = Field(False, alias="async", description="answer at once with the job's id")
+
+
+_JOB_ENDS = (JobRefused, JobFailed, JobCancelled, ConversionBusy, TooManyWaiting)
+
+
+@blueprint.post("/generate")
+@operation(
+    OWN,
+    {
+        200: Answer(
+            "the complete job; with download=true its files",
+            Generated,
+            media=("application/zip",),
+            headers=("Content-Disposition",),
+        ),
+        202: Answer(
+            "with async=true, the job as it is now",
+            GenerateAccepted,
+            headers=("Location", "Retry-After", "Preference-Applied"),
+        ),
+    },
+    raises=[*REFUSALS, *_JOB_ENDS, JobNotFound, ObjectNotFound, NotComplete],
+    body=picture_form(SyncHumanForm, OWN, {}),
+    headers=("Idempotency-Key", "Prefer"),
+)
+def generate() -> ResponseReturnValue:
+    """Makes an asset of a picture, or of an earlier job's structure, and answers once it is complete.
+
+    With `async=true`, or `Prefer: respond-async`, the answer is the job's id at once. A job goes on when its client
+    hangs up.
+    """
+    submission = read(request)
+    form = check(SyncHumanForm, submission.fields)
+    preferred = _ASYNC in {parse_options_header(one)[0].lower() for one in request.headers.get("Prefer", "").split(",")}
+    patient = not (form.respond_async or preferred)
+    # Who finds no place to wait in must not have submitted a job by then: they will come again.
+    with context().slots.place() if patient else nullcontext():
+        view = _submitted(form, submission)
+        view = _ended(view) if patient else view
+        answer = _answer(view, form)
+    if preferred:
+        answer.headers["Preference-Applied"] = _ASYNC
+    return answer
+
+
+def _submitted(form: SyncHumanForm, submission: Submission) -> JobView:
+    """The job that this request brings, or has brought before."""
+    parts, who, fields = context(), client(), submission.fields
+    key = idempotency_key(request)
+    if key and (known := parts.queue.first_with_key(who, key)):
+        return known
+    choice, earlier, inputs = _choice(form, submission)
+    params_class = pipelines.params_class(choice.pipeline)
+    shared = form.model_dump(include=set(params_class.model_fields))  # the documents' defaults, such as their seed
+    params = check(params_class, shared | fields)
+    if inputs:
+        image_name = earlier.image_name if earlier else ""
+    else:
+        if "image_url" in fields:
+            parts.queue.admit(who, choice.pipeline)
+        inputs, image_name = pictures(submission, parts.settings)
+        check_count(params, len(inputs))
+        _check_transparency(inputs, form.remove_background)
+    entry = pipelines.entry(choice.pipeline)
+    continued = earlier is not None and bool(params_class.stages)
+    job = JobRequest(
+        who,
+        OWN,
+        choice.pipeline,
+        params.model_dump(mode="json"),
+        image_name,
+        choice.warnings + _remarks(form, fields, choice.pipeline),
+        key,
+        webhook_url=webhook_url(fields, parts.settings),
+        wants_preview=entry.preview and parts.settings.previews and not continued,
+        submitted_by=logs.request_id(),
+        made_from=earlier.id if earlier and continued else "",
+    )
+    return parts.queue.submit(job, inputs, entry.lane)
+
+
+def _choice(form: SyncHumanForm, submission: Submission) -> tuple[Choice, JobRecord | None, list[Input]]:
+    """The pipeline that will answer, and the earlier job with what is taken from it, where one is gone on from.
+
+    A pipeline without stages has nothing to go on from: it makes all of it anew from the earlier job's pictures.
+    """
+    parts, who = context(), client()
+    if form.stage != stages.LAST:
+        choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
+        if form.job_id or pipelines.params_class(choice.pipeline).stages:
+            stages.check_stage(form.stage, choice.pipeline, form.job_id)
+        return choice, None, []
+    record = stages.earlier(submission, form.job_id, who, parts.queue)
+    if pipelines.params_class(record.pipeline).stages or form.pipeline not in ("auto", record.pipeline):
+        found = stages.structure(submission, form.pipeline, form.job_id, who, parts.queue, parts.storage)
+        return choose(record.pipeline, OWN, parts.queue, parts.settings), record, [found.input]
+    stages.check_complete(record)
+    return choose(record.pipeline, OWN, parts.queue, parts.settings), record, [_stored(key) for key in record.inputs]
+
+
+def _stored(key: str) -> Input:
+    with context().storage.open(key).stream as stream:
+        return Input(key[key.rindex(".") :], stream.read())
+
+
+def _check_transparency(inputs: list[Input], remove_background: bool) -> None:
+    """Raises BadImage, in the words that the clients know, where a picture does not tell the object from its ground."""
+    for item in inputs:
+        found = transparency(item.data)
+        if not found.coverage:
+            raise BadImage("image is fully transparent; send a picture that shows something")
+        if found.opaque and not remove_background:
+            raise BadImage(
+                "Input must include transparency: image is opaque; send a PNG with transparency around the person, "
+                "or remove_background=true to have it cut out here"
+            )
+
+
+def _remarks(form: SyncHumanForm, fields: dict[str, Any], pipeline: str) -> list[str]:
+    """What the client should know about fields that are passed over."""
+    params_class = pipelines.params_class(pipeline)
+    remarks = unknown(fields, SyncHumanForm, params_class, extra=_PICTURES)
+    if form.stage != stages.WHOLE and not params_class.stages:
+        remarks.append(f"{pipeline!r} has no stages: it makes all of the asset, and the answer tells of {form.stage}")
+    served = {"stage", "remove_background"} | params_class.model_fields.keys()
+    if useless := [name for name in SyncHumanParams.model_fields if name in fields and name not in served]:
+        remarks.append(f"{pipeline!r} has no use for {', '.join(useless)}")
+    return remarks
+
+
+def _ended(view: JobView) -> JobView:
+    """The job at its end; or as it is when the client has gone or this process is about to leave."""
+    parts, record = context(), view.record
+    with parts.slots.resting():
+        while not (view.record.status.final or parts.queue.changes.closing or hung_up(request.environ)):
+            try:
+                view = parts.queue.wait(record.id, record.client, _LOOK_S)
+            except RedisUnavailable:
+                continue  # the job will still be there when Redis is back
+    return view
+
+
+def _answer(view: JobView, form: SyncHumanForm) -> Response:
+    """The job as its client shall see it.
+
+    Raises:
+        JobRefused, JobFailed, JobCancelled: it did not end well.
+    """
+    record = view.record
+    stage = record.params.get("stage") or form.stage
+    if record.status is JobStatus.ERROR:
+        raise (JobRefused if record.error_kind == "bad_input" else JobFailed)(record.error, record.id)
+    if record.status is JobStatus.CANCELLED:
+        raise JobCancelled(f"request {record.id!r} was cancelled before it was complete", record.id)
+    if not record.status.final:
+        return _accepted(view)
+    return _packed(record, stage) if form.download else jsonify(_generated(record, stage))
+
+
+def _accepted(view: JobView) -> Response:
+    record = view.record
+    told: dict[str, Any] = {
+        "job_id": record.id,
+        "request_id": record.id,
+        "status": record.status,
+        "pipeline": record.pipeline,
+    }
+    told |= {"position": view.position, "urls": urls(record)} | (
+        {"warnings": record.warnings} if record.warnings else {}
+    )
+    answer = jsonify(told)
+    answer.status_code = 202
+    answer.headers["Location"] = urls(record)["job"]
+    answer.headers.update(retry_after(view))
+    return answer
+
+
+def _generated(record: JobRecord, stage: str) -> dict[str, Any]:
+    coverage = _coverage(record)
+    return {
+        "job_id": record.id,
+        "request_id": record.id,
+        "approach": approach(record, stage),
+        "status": COMPLETED,
+        **({} if coverage is None else {"alpha_coverage": coverage}),
+        "pipeline": record.pipeline,
+        "warnings": record.warnings,
+        **described(record, stage),
+        "urls": urls(record),
+    }
+
+
+def _coverage(record: JobRecord) -> float | None:
+    """The alpha coverage of the picture that a job was made from, if it was made from one."""
+    if record.made_from or not record.inputs:
+        return None
+    try:
+        return round(transparency(_stored(record.inputs[0]).data).coverage, 4)
+    except ObjectNotFound:
+        return None
+
+
+def _packed(record: JobRecord, stage: str) -> Response:
+    """The job's files in a ZIP: those of one stage where only that was asked for."""
+
+    def wanted(name: str) -> bool:
+        of_first = name.startswith("stage1_output/")
+        return {"stage1": of_first or name == keys.MANIFEST, "stage2": not of_first}.get(stage, True)
+
+    found = _patiently(record, wanted)
+    answer = send(found, "results.zip")
+    answer.headers["Content-Disposition"] = conversions.attachment("results", ".zip")
+    return answer
+
+
+def _patiently(record: JobRecord, wanted: Callable[[str], bool]) -> StoredObject:
+    """The archive, once it is this one's turn."""
+    parts, deadline = context(), time.monotonic() + _PACK_S
+    while True:
+        try:
+            return conversions.archive(parts.storage, record.client, record.id, wanted)
+        except ConversionBusy:
+            if time.monotonic() > deadline:
+                raise
+            with parts.slots.resting():
+                time.sleep(0.5)
+
+
+@blueprint.get("/info")
+@operation(OWN, Info, raises=[RedisUnavailable])
+def info() -> ResponseReturnValue:
+    """Which stages can run here, what is missing where they cannot, and the official parameters."""
+    queue, settings = context().queue, context().settings
+    return jsonify(
+        {
+            "api_version": API_VERSION,
+            "approach": approach_now(queue, settings),
+            "pipeline": answering(queue, settings),
+            "stages": stage_infos(queue),
+            "gpu_info": gpu_info(queue.workers()),
+            "configuration": official(SyncHumanParams()),
+            "links": LINKS,
+        }
+    )
