@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from tests.parity import trellis
+from tests.parity import synchuman, trellis
 from tests.parity.unit import Check, Unit
 
 Compare = Callable[[Unit], list[Check]]
-FAMILIES: dict[str, dict[str, Compare]] = {"trellis": trellis.UNITS}
+FAMILIES: dict[str, dict[str, Compare]] = {"trellis": trellis.UNITS, "synchuman": synchuman.UNITS}
 
 
 def comparison(unit: Unit) -> Compare | None:
