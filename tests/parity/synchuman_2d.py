@@ -70,15 +70,15 @@ def _attention_arguments(init: Mapping[str, Any]) -> dict[str, Any]:
         "channels": init["query_dim"],
         "heads": init["heads"],
         "head_size": init["dim_head"],
-        "context_channels": init["cross_attention_dim"],
-        "bias": init["bias"],
+        "context_channels": init.get("cross_attention_dim"),
+        "bias": init.get("bias", False),
     }
 
 
 def cross_domain(unit: Unit) -> list[Check]:
     init, x = _init(unit), _input(unit, "hidden_states")
     attention = _made(unit, lambda: CrossDomainAttention(**_attention_arguments(init)))
-    rows = _rows(len(x), unit.config["call"].get("num_views", 5))
+    rows = _rows(len(x), unit.config.get("call", {}).get("num_views", 5))
     values = {
         "out_before_face_blend": attention.joint(rows.split(x), rows),
         "out": attention(rows.split(x), rows),
@@ -89,15 +89,15 @@ def cross_domain(unit: Unit) -> list[Check]:
 def row_wise(unit: Unit) -> list[Check]:
     init, x = _init(unit), _input(unit, "hidden_states")
     attention = _made(unit, lambda: RowWiseAttention(**_attention_arguments(init)))
-    views = unit.config["call"]["num_views"]
-    body = _rows(len(x), views).split(x)
-    return _checks(unit, {"out": attention(body, Rows(halves=body.shape[1], views=views + 1)).flatten(0, 2)})
+    body = x.view(1, -1, unit.config["call"]["num_views"], *x.shape[1:])
+    return _checks(unit, {"out": attention(body, Rows(halves=body.shape[1])).flatten(0, 2)})
 
 
 def text(unit: Unit) -> list[Check]:
     init, x = _init(unit), _input(unit, "hidden_states")
     attention = _made(unit, lambda: TextAttention(**_attention_arguments(init)))
-    rows = _rows(len(x), unit.config["call"]["num_views"])
+    views = unit.config.get("call", {}).get("num_views", 5)
+    rows = Rows(halves=len(x) // views, views=views, domains=1)  # every row has a text, so any order will do
     return _checks(unit, {"out": attention(rows.split(x), rows, _text(unit).of(attention)).flatten(0, 2)})
 
 
@@ -122,7 +122,7 @@ def block(unit: Unit) -> list[Check]:
 def transformer(unit: Unit) -> list[Check]:
     init, x = _init(unit), _input(unit, "hidden_states")
     heads, size = init["num_attention_heads"], init["attention_head_dim"]
-    width, groups, layers = init["cross_attention_dim"], init["norm_num_groups"], init["num_layers"]
+    width, groups, layers = init["cross_attention_dim"], init.get("norm_num_groups", 32), init.get("num_layers", 1)
     made = _made(unit, lambda: TransformerMV2D(init["in_channels"], heads, size, width, groups, layers))
     return _checks(unit, {"out": made(x, _rows(len(x), init["num_views"]), _text(unit))})
 
@@ -134,14 +134,14 @@ def _level_arguments(init: Mapping[str, Any]) -> dict[str, Any]:
         "temb_channels": init["temb_channels"],
         "heads": init["num_attention_heads"],
         "cross_attention_dim": init["cross_attention_dim"],
-        "norm_groups": init["resnet_groups"],
+        "norm_groups": init.get("resnet_groups", 32),
         "eps": init["resnet_eps"],
-        "transformer_layers": init["transformer_layers_per_block"],
+        "transformer_layers": init.get("transformer_layers_per_block", 1),
     }
 
 
 def _own_arguments(init: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return _level_arguments(init) | {name: init[name] for name in names if name in init}
+    return _level_arguments(init) | {"num_layers": 1} | {name: init[name] for name in names if name in init}
 
 
 def down(unit: Unit) -> list[Check]:
@@ -162,7 +162,7 @@ def up(unit: Unit) -> list[Check]:
     init, x = _init(unit), _input(unit, "hidden_states")
     arguments = _own_arguments(init, "out_channels", "prev_output_channel", "num_layers", "add_upsample")
     made = _made(unit, lambda: CrossAttnUpBlockMV2D(**arguments))
-    skips = [_input(unit, f"res_{i}") for i in range(init["num_layers"])]
+    skips = [_input(unit, f"res_{i}") for i in range(len(made.resnets))]
     out = made(x, skips, _input(unit, "temb"), _rows(len(x), init["num_views"]), _text(unit))
     return _checks(unit, {"out": out})
 
