@@ -6,11 +6,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from PIL import Image
 from torch import Tensor, nn
-from transformers.models.clip.configuration_clip import CLIPVisionConfig
-from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
 from networks.dinov2.vision_transformer import normalised
 from networks.samplers.flow_euler import schedule
@@ -21,18 +18,32 @@ from networks.weights import fill
 from tests.parity.synchuman_joint import cut, inputs, joint_model, relative, thinned
 from tests.parity.unit import CannotCompare, Check, Unit
 
-_MAKERS = {
-    "vae": lambda config: AutoencoderKL(**config),
-    "image_encoder": lambda config: CLIPVisionModelWithProjection(CLIPVisionConfig(**config)),
-    "sparse_structure_decoder": lambda config: SparseStructureDecoder(**config),
-}
-_UPSAMPLED = 16
+
+def autoencoder(config: dict[str, Any]) -> nn.Module:
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+    return AutoencoderKL(**config)
+
+
+def image_encoder(config: dict[str, Any]) -> nn.Module:
+    from transformers.models.clip.configuration_clip import CLIPVisionConfig
+    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+
+    return CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
+
+
+def structure_decoder(config: dict[str, Any]) -> nn.Module:
+    return SparseStructureDecoder(**config)
+
+
+_MAKERS = {"vae": autoencoder, "image_encoder": image_encoder, "sparse_structure_decoder": structure_decoder}
 
 
 def one_stage_loop(unit: Unit) -> list[Check]:
     config, given = unit.config, inputs(unit)
     vae, clip, decoder = (network(unit, name) for name in _MAKERS)
-    seen = in_8_bits(given["images_low"].repeat_interleave(_UPSAMPLED, 2).repeat_interleave(_UPSAMPLED, 3))
+    times_smaller = config["vae"]["sample_size"] // given["images_low"].shape[-1]
+    seen = in_8_bits(given["images_low"].repeat_interleave(times_smaller, 2).repeat_interleave(times_smaller, 3))
     scale = config["vae"]["scaling_factor"]
     picture = Picture(
         embeddings=clip(pixel_values=clip_pixels(seen, config["feature_extractor"])).image_embeds,
@@ -135,10 +146,13 @@ def fitted(unit: Unit, name: str, value: Tensor) -> Tensor:
     if wanted is None or value.shape == wanted.shape:
         return value
     if name == "image_8bit_row":
-        return value[:, ::_UPSAMPLED]
+        return value[:, :: value.shape[1] // wanted.shape[1]]
     return thinned(value, wanted)
 
 
 def occupied(logits: Tensor) -> Tensor:
     """(N, 4) item and cell of every voxel."""
     return torch.nonzero(logits[:, 0] > 0)
+
+
+UNITS = {"one_stage_loop": one_stage_loop}
