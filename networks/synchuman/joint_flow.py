@@ -8,7 +8,7 @@ R = D B V rows of the network in B guidance halves, I side of the images' latent
 C channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ from networks.synchuman.cross_space_model import CrossSpaceModel, Given
 from networks.synchuman.rows import Rows
 
 _DOMAINS = 2
+
+Velocity = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,13 @@ class JointStep:
     structure: Tensor
 
 
-def joint_flow(images: Tensor, structure: Tensor, times: Schedule, velocity: JointVelocity) -> Iterator[JointStep]:
-    """Every step of the integration; the last one's latents are the samples.
+def joint_flow(images: Tensor, structure: Tensor, times: Schedule, velocity: Velocity) -> Iterator[JointStep]:
+    """Every step of the integration when it is asked for; the last one's latents are the samples.
 
     Args:
         images: (N, C, I, I) noise.
         structure: (1, C, S, S, S) noise.
+        velocity: of both at step i.
     """
     images, structure = images.float(), structure.float()
     for index, (t, after) in enumerate(zip(times.times, times.times[1:], strict=False)):
