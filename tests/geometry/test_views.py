@@ -1,10 +1,12 @@
-"""Perspective pictures land on the surface where they were taken of it."""
+"""Pictures land on the surface where they were taken of it."""
 
 import numpy as np
+import pytest
 import trimesh
 
+from geometry.cameras import FIVE_VIEWS, Camera
 from geometry.rasterize import rasterize
-from geometry.views import View, _project, bake_views, inverse_depth, view_colours
+from geometry.views import View, _project, bake_views, camera_view, inverse_depth, view_colours
 
 LENS = np.array([[1.4, 0, 0.5], [0, 1.4, 0.5], [0, 0, 1]])
 
@@ -82,3 +84,33 @@ def test_unseen_points_are_not_a_number() -> None:
     ball = trimesh.creation.icosphere(3, 0.45)
     colours = view_colours(ball.vertices, ball.faces, photographed(ball, 1))(ball.vertices, ball.vertex_normals)
     assert 0.3 < np.isnan(colours[:, 0]).mean() < 0.9
+
+
+CAMERAS = [*FIVE_VIEWS, Camera(0.7, -0.4, 0.3, (0.1, 0.2, -0.1), 1.7)]
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_the_view_of_a_camera_shows_points_where_the_camera_does(camera: Camera) -> None:
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (50, 3))
+    view = camera_view(np.zeros((4, 4, 3), np.uint8), camera)
+    place, wanted = _project(points, view), camera.project(points, 64)
+    assert np.abs(64 * place[:, :2] - wanted[:, :2]).max() < 1e-9
+    assert np.abs(place[:, 2] + wanted[:, 2] - (camera.distance or 2)).max() < 1e-9
+    assert (place[:, 2] > 0).all()
+
+
+@pytest.mark.parametrize("camera", CAMERAS)
+def test_a_camera_puts_its_colours_on_what_it_sees_and_on_nothing_behind(camera: Camera) -> None:
+    """A small ball before a large one; the picture is red where the small one is, and green elsewhere."""
+    towards = camera.rotation[2]
+    near = trimesh.creation.icosphere(4, 0.06).apply_translation(camera.target + 0.3 * towards)
+    far = trimesh.creation.icosphere(4, 0.15).apply_translation(camera.target - 0.2 * towards)
+    both = trimesh.util.concatenate([near, far])
+    seen = rasterize(camera.project(near.vertices, 256), near.faces, 256, 256).face >= 0
+    view = camera_view(np.where(seen[..., None], [200, 0, 0], [0, 200, 0]).astype(np.uint8), camera)
+    found = view_colours(both.vertices, both.faces, [view])(both.vertices, both.vertex_normals)
+    small, large = found[: len(near.vertices)], found[len(near.vertices) :]
+    unseen = both.vertex_normals @ towards < 0
+    assert np.isnan(found[unseen]).all() and (~np.isnan(found[:, 0])).sum() > 800
+    assert np.nanmean(small[:, 0] > 150) == pytest.approx((~np.isnan(small[:, 0])).mean(), abs=0.01)
+    assert np.nanmax(large[:, 0]) < 20
