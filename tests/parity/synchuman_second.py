@@ -4,9 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate
 
+from geometry.axes import to_glb
+from geometry.cameras import FIVE_VIEWS, orbit, perspective, sphere_views
+from geometry.views import camera_view
 from networks.ops.voxels import Voxels, Windows
 from networks.samplers.flow_euler import Schedule, flow_euler, schedule
 from networks.samplers.guidance import guided_velocity
@@ -19,7 +24,15 @@ from networks.synchuman.mv_decoders import (
     build,
     view_samples,
 )
+from pipelines.synchuman.views import BLANK, BODY, FACE, MultiView, feature_grid
+from tests.meshes import Array
 from tests.parity.unit import CannotCompare, Check, Unit
+
+_SIDE = 768
+# Yaw and pitch of the cameras of front, right, back, left and face.
+_FIVE = np.array([[-np.pi, 0], [-3 * np.pi / 2, 0], [0, 0], [-np.pi / 2, 0], [-np.pi, 0]])
+_UPRIGHT = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # +Z up to +Y up
+_NOTHING = np.zeros((1, 1, 3), np.uint8)
 
 
 def relative(unit: Unit, tolerance: float, values: dict[str, Tensor]) -> list[Check]:
@@ -143,7 +156,95 @@ def model_calls(unit: Unit, steps: Schedule) -> list[Check]:
     return [Check("model_calls", max(abs(a - b) for (a, _), (b, _) in zip(ours, theirs, strict=True)), 1e-3)]
 
 
+def two_stage_views(unit: Unit) -> list[Check]:
+    """What the second stage makes of the first one's pictures, and what its texture is told."""
+    given, slices = floats(unit.inputs), unit.config["slices"]
+    pictures = drawn_pictures(unit)
+    exact: dict[str, Tensor] = {}
+    for view in range(FACE):
+        colour, something = (torch.from_numpy(part.copy()) for part in pictures.seen(view))
+        exact |= {f"obs_{view}": colour, f"mask_{view}": something}
+    colour, normal = (face_canvas(kind[FACE]) for kind in (pictures.colour, pictures.normal))
+    exact["obs_4"] = (colour * 255).byte().permute(1, 2, 0)
+    exact["mask_4"] = (normal * 255 < BLANK).any(dim=0)
+    exact = {name: value[every(slices, name)].byte() for name, value in exact.items() if name in unit.outputs}
+    close = {"faces_img": colour, "faces_normal": normal}
+    for name, kind in (("img", pictures.colour), ("normal", pictures.normal)):
+        close[f"mv_{name}"] = torch.from_numpy(kind[BODY]).permute(0, 3, 1, 2) / 255
+        close[f"feat_{name}"] = feature_grid(kind[BODY], lambda x: stand_in_tokens(given, x), unit.config["up_size"])
+    close = {name: value[every(slices, name)] for name, value in close.items() if name in unit.outputs}
+    close["glb_vertices"] = torch.from_numpy(to_glb(given["vertices"].numpy()))
+    close["ortho_projection"] = orthographic_projection(unit.config["ortho"])
+    return [*unit.checks(0, exact), *relative(unit, 1e-4, close), *camera_checks(unit)]
+
+
+def drawn_pictures(unit: Unit) -> MultiView:
+    """Those that the unit's rule makes of its cells."""
+    cells, faces = unit.inputs["lowres"], unit.inputs["face_cells"]
+    if f"x{_SIDE // cells.shape[-1]} " not in unit.config["rule"]:
+        raise CannotCompare(f"the pictures are {unit.config['rule']!r}, which we do not understand")
+    body = enlarged(cells, _SIDE // cells.shape[-1])
+    face = enlarged(faces, unit.config["face_cell"])
+    return MultiView(*(torch.cat([body[4 * i : 4 * i + 4], face[i : i + 1]]).numpy() for i in range(2)))
+
+
+def enlarged(cells: Tensor, times: int) -> Tensor:
+    """(V, S, S, 3) of (V, 3, s, s) cells."""
+    wide = cells.repeat_interleave(times, dim=2).repeat_interleave(times, dim=3)
+    return wide[:, :, :_SIDE, :_SIDE].permute(0, 2, 3, 1)
+
+
+def face_canvas(face: Array) -> Tensor:
+    """(3, 1536, 1536) the face picture where the front view has it, on white, twice as large as the front view."""
+    canvas = torch.ones(3, 2 * _SIDE, 2 * _SIDE)
+    small = interpolate(torch.from_numpy(face).permute(2, 0, 1)[None] / 255, (512, 512), mode="bilinear")
+    canvas[:, :512, 512:1024] = small[0]
+    return canvas
+
+
+def every(slices: dict[str, str], name: str) -> tuple[slice, ...]:
+    """Which part of one of our values the file keeps, as the configuration has it in words."""
+    kind, _, view = name.partition("_")
+    text = {"faces": "faces", "feat": "features", "mv": "mv"}.get(kind, "observations")
+    words = slices[text]
+    if text == "observations":
+        words = words.split("view 4")[int(view) == FACE]
+    inner = words[words.index("[") + 1 : words.index("]")]
+    return tuple(slice(*(int(part) if part.strip() else None for part in axis.split(":"))) for axis in inner.split(","))
+
+
+def stand_in_tokens(given: dict[str, Tensor], pixels: Tensor) -> list[Tensor]:
+    """A convolution for each layer, in place of the image encoder."""
+    pairs = zip(given["conv_weight"], given["conv_bias"], strict=True)
+    return [conv2d(pixels, weight, bias, stride=weight.shape[-1]).flatten(2).mT for weight, bias in pairs]
+
+
+def orthographic_projection(box: dict[str, float]) -> Tensor:
+    """(4, 4) from view space to clip space, the first row of pixels at -1."""
+    wide, tall = box["right"] - box["left"], box["top"] - box["bottom"]
+    deep = box["far"] - box["near"]
+    matrix = torch.diag(torch.tensor([2 / wide, -2 / tall, -2 / deep, 1.0]))
+    matrix[0, 3] = -(box["right"] + box["left"]) / wide
+    matrix[1, 3] = -(box["top"] + box["bottom"]) / tall
+    matrix[2, 3] = -(box["far"] + box["near"]) / deep
+    return matrix
+
+
+def camera_checks(unit: Unit) -> list[Check]:
+    """The five pictures' cameras and the first of those around."""
+    count, radius = unit.config["nviews"], unit.config["camera_radius"]
+    angles = np.concatenate([_FIVE, sphere_views(count - len(_FIVE))])
+    extrinsics = torch.from_numpy(orbit(angles, radius)[: len(unit.outputs["extrinsics"])])
+    lens = torch.from_numpy(perspective(np.radians(unit.config["fov_deg"])))
+    same = lens.expand(len(unit.outputs["intrinsics"]), -1, -1)
+    # And those that our own texture looks through: the same turns, a little nearer or farther.
+    turns = np.stack([camera_view(_NOTHING, camera).extrinsics for camera in FIVE_VIEWS[:4]]) @ _UPRIGHT
+    ours = Check("turns of FIVE_VIEWS", float(np.abs(turns[:, :3, :3] - extrinsics[:4, :3, :3].numpy()).max()), 1e-5)
+    return [*unit.checks(1e-5, {"extrinsics": extrinsics}), *relative(unit, 1e-4, {"intrinsics": same}), ours]
+
+
 UNITS = {
+    "two_stage_views": two_stage_views,
     "sparse_block_mv_4_view": sparse_block,
     "sparse_block_mv_front_back": sparse_block,
     "slat_decoder_gs": decoder_gs,
