@@ -157,6 +157,8 @@ def visit(schema: Any, report: Report, headers: dict[str, str]) -> None:
     """Asks about a job in every state all that can be asked, each answer checked as the made-up requests' are."""
 
     def ask(method: str, path: str, status: int, **given: Any) -> Any:
+        if isinstance(given.get("body"), dict):
+            given.setdefault("media_type", "application/json")
         case = schema[path][method].Case(**given)
         report.operations.add(case.operation.label)
         label = f"{method} {path} {given}"[:200]
@@ -176,6 +178,14 @@ def visit(schema: Any, report: Report, headers: dict[str, str]) -> None:
         ask("POST", path, 200, body=form, media_type="multipart/form-data", headers={"Idempotency-Key": path})
         ask("POST", path, 200, body={"image": image, "pipeline": "probe"}, media_type="application/json")
         ask("POST", path, 404, body={"stage": "stage2", "job_id": "0" * 32}, media_type="application/json")
+    sound = {"image": [picture()], "pipeline": "probe"}
+    for path in ("/generate", "/synchuman/generate"):
+        for wish, status in (({}, 200), ({"download": True}, 200), ({"async": True}, 202), ({"stage": "stage1"}, 200)):
+            ask("POST", path, status, body=sound | wish, media_type="multipart/form-data")
+        ask("POST", path, 202, body={"image": image, "pipeline": "probe"}, headers={"Prefer": "respond-async"})
+        ask("POST", path, 400, body=form, media_type="multipart/form-data")  # it is opaque
+        ask("POST", path, 400, body={"image": image, "pipeline": "probe", "deed": "bad_input"})
+        ask("POST", path, 404, body={"stage": "stage2", "job_id": "0" * 32})
     for state in _STATES:
         job = {"job_id": _MARK + state}
         ask("GET", "/jobs/{job_id}", 200, path_parameters=dict(job))
@@ -198,7 +208,7 @@ def visit(schema: Any, report: Report, headers: dict[str, str]) -> None:
         events = ask("GET", _STREAM, 200, path_parameters={"job_id": _MARK + state})
         last = re.findall(r"^id: (.*)$", events.text if events else "", re.M)[-1:]
         ask("GET", _STREAM, 204, path_parameters={"job_id": _MARK + state}, headers={"Last-Event-ID": "".join(last)})
-    for path in ("/", "/jobs", "/my_requests", "/workers", "/stats", "/metrics", "/health", "/health/ready"):
+    for path in ("/", "/jobs", "/my_requests", "/workers", "/stats", "/metrics", "/health", "/health/ready", "/info"):
         ask("GET", path, 200)
     for state in _STATES:
         status = 202 if state == "processing" else 200
@@ -283,6 +293,10 @@ def _strategies() -> None:
     schemathesis.openapi.format("address", st.sampled_from(hosts))
 
 
+def _is_archive(response: Any) -> bool:
+    return "application/zip" in response.headers["content-type"]
+
+
 def fuzz(url: str, seconds: float, seed: int, headers: dict[str, str] | None = None) -> Report:
     """Sends made-up requests to every operation of the service for about so long.
 
@@ -327,7 +341,7 @@ def fuzz(url: str, seconds: float, seed: int, headers: dict[str, str] | None = N
 
     @schemathesis.hook
     def after_call(context: Any, case: Any, response: Any) -> None:
-        if case.method == "POST" and response.status_code == 200:
+        if case.method == "POST" and response.status_code in (200, 202) and not _is_archive(response):
             jobs.owner_of[response.json()["request_id"]] = case.headers["X-Forwarded-For"]
         asked = {str(value) for values in (case.path_parameters, case.query) for value in (values or {}).values()}
         if case.method == "GET" and response.status_code < 400 and asked & deleted:

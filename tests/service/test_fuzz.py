@@ -72,7 +72,7 @@ def test_every_answer_is_one_that_is_described(service: LocalService, headers: d
         ("", b"hello"),
     ],
 )
-@pytest.mark.parametrize("path", ["/image_to_3d", "/trellis/image_to_3d"])
+@pytest.mark.parametrize("path", ["/image_to_3d", "/trellis/image_to_3d", "/generate"])
 def test_a_malformed_body_is_refused(
     service: LocalService, headers: dict[str, str], path: str, kind: str, body: bytes
 ) -> None:
