@@ -7,8 +7,8 @@ from geometry.gaussians import Gaussians
 from geometry.marching_cubes import surface_of
 from geometry.mesh import Floats, Mesh
 from geometry.render import thumbnail, turntable
-from geometry.views import view_colours
-from pipelines.slat.splats import splat_thumbnail, splat_views
+from geometry.views import splat_views, view_colours
+from pipelines.slat.splats import splat_thumbnail
 
 _CELLS = 24
 _TARGET = 300

@@ -9,10 +9,10 @@ ckpts/SecondStage/<name>/config.json     {"name": class, "args": {…}}; model.s
 from typing import Any
 
 import torch
-from networks.synchuman.cross_space_model import CrossSpaceModel
-from networks.synchuman.mv_decoders import build
 from torch import Tensor, nn
 
+from networks.synchuman.cross_space_model import CrossSpaceModel
+from networks.synchuman.mv_decoders import build
 from networks.trellis.sparse_structure_vae import SparseStructureDecoder
 from networks.weights import fill, read_tensors
 from pipelines.slat.checkpoint import OfficialFiles

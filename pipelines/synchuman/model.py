@@ -5,12 +5,12 @@ Letters: V = 5 views, normals before colours where both are meant; S side of a p
 
 import numpy as np
 import torch
-from networks.synchuman.joint_flow import JointVelocity, Picture, joint_flow
 from torch import Tensor
 
 from geometry.mesh import Floats, Ints, Pixels
 from networks.ops.voxels import Voxels
 from networks.samplers.flow_euler import schedule
+from networks.synchuman.joint_flow import JointVelocity, Picture, joint_flow
 from pipelines.base import Machine
 from pipelines.effort import Effort
 from pipelines.slat.checkpoint import ENCODER

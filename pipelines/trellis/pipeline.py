@@ -11,7 +11,7 @@ from geometry.errors import UnusableMesh
 from geometry.finish import Finished, finish
 from geometry.gaussians import Gaussians
 from geometry.mesh import Mesh, Pixels
-from geometry.views import view_colours
+from geometry.views import splat_views, view_colours
 from pipelines import files
 from pipelines.base import Kept, Machine, Pipeline, Progress, Result
 from pipelines.effort import PIECES
@@ -23,7 +23,7 @@ from pipelines.slat.model import Surface
 from pipelines.slat.pictures import prepare
 from pipelines.slat.run import TwoStageRun
 from pipelines.slat.sampling import SamplerSettings
-from pipelines.slat.splats import splat_thumbnail, splat_views
+from pipelines.slat.splats import splat_thumbnail
 from pipelines.trellis import assets
 from pipelines.trellis.checkpoint import REPOSITORY, Checkpoint
 from pipelines.trellis.model import FLOW, Model
@@ -33,6 +33,7 @@ from storage import keys
 
 _OF_PICTURES = ("foreground", "structure", "preview")  # what a job that goes on from a structure leaves out
 _SECOND = ("latent", "decoding", "mesh", "turntable")
+_VIEWS, _VIEW_SIDE = 40, 768  # of the splats, for the texture
 
 
 class TrellisPipeline(Pipeline):
@@ -160,7 +161,7 @@ class _Run(TwoStageRun[Structure]):
 
     def _finished(self, surface: Surface, gaussians: Gaussians | None) -> Finished:
         params = self._params
-        seen = splat_views(gaussians) if gaussians is not None and self._bakes_views else None
+        seen = splat_views(gaussians, _VIEWS, _VIEW_SIDE) if gaussians is not None and self._bakes_views else None
         try:
             return finish(
                 Mesh(surface.vertices, surface.faces, colours=surface.colours),

@@ -5,8 +5,8 @@ import trimesh
 
 from geometry.axes import to_glb
 from geometry.gaussians import SH_DC, Gaussians
-from geometry.views import view_colours
-from pipelines.slat.splats import splat_thumbnail, splat_views
+from geometry.views import splat_views, view_colours
+from pipelines.slat.splats import splat_thumbnail
 
 RED, GREEN, BLUE, GREY = [0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9], [0.5, 0.5, 0.5]
 
@@ -36,7 +36,9 @@ def painted_ball() -> Gaussians:
 
 def test_views_put_each_colour_on_its_side() -> None:
     ball = trimesh.creation.icosphere(4, 0.35)  # +Y up or +Z up is the same to it
-    colour_at = view_colours(ball.vertices.astype(np.float32), ball.faces, splat_views(painted_ball()), robust=True)
+    colour_at = view_colours(
+        ball.vertices.astype(np.float32), ball.faces, splat_views(painted_ball(), 40, 768), robust=True
+    )
     sides = np.array([[1, 0, 0], [0, -1, 0], [0, 0, 1], [-1, 0, 0], [0, 1, 0]], np.float32)
     found = colour_at(to_glb(0.35 * sides), to_glb(sides))
     assert np.abs(found - 255 * np.array([RED, GREEN, BLUE, GREY, GREY])).max() < 12
