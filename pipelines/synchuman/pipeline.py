@@ -25,7 +25,7 @@ from pipelines.slat.sampling import SamplerSettings
 from pipelines.synchuman.checkpoint import JOINT, REPOSITORY, Checkpoint
 from pipelines.synchuman.model import Model
 from pipelines.synchuman.params import SyncHumanParams
-from pipelines.synchuman.preparation import Prepared, prepare
+from pipelines.synchuman.preparation import Prepared, prepare, published
 from pipelines.synchuman.stage1_files import FirstStage, first_stage, read_first_stage
 from pipelines.synchuman.texture import seen_colours
 from pipelines.synchuman.views import VIEWS, MultiView
@@ -76,7 +76,6 @@ class _Run(TwoStageRun[FirstStage]):
     ) -> None:
         super().__init__(model, machine, params.stage, out, progress, kept, REPOSITORY)
         self._model, self._params = model, params
-        self._tokens: Tensor | None = None
 
     def _read(self, path: Path) -> FirstStage:
         return read_first_stage(path, self._model.resolution)
@@ -98,13 +97,14 @@ class _Run(TwoStageRun[FirstStage]):
             pictures = self._attempts("pictures", lambda effort: self._model.decoded(latents, self._told("pictures")))
             coords = self._attempts("structure", lambda effort: self._model.structure(structure))
         normal, colour = pictures[: len(VIEWS)], pictures[len(VIEWS) :]
-        return first_stage(coords, self._model.resolution, normal, colour, prepared)
+        return first_stage(
+            coords, self._model.resolution, normal, colour, prepared.body, published(prepared.cutout.rgba)
+        )
 
     def _views(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         params = self._params
         with self._clock("conditioning"):
-            self._tokens = self._attempts("conditioning", lambda effort: self._model.tokens(prepared.square[None]))
-            tokens = self._tokens
+            tokens = self._attempts("conditioning", lambda effort: self._model.tokens(prepared.square[None]))
             picture = self._attempts("conditioning", lambda effort: self._model.picture(prepared, tokens))
         how = SamplerSettings(params.stage1_steps, params.guidance_scale)
         with self._clock("views"):
@@ -118,7 +118,8 @@ class _Run(TwoStageRun[FirstStage]):
         params, views = self._params, MultiView(first.colour, first.normal)
         how = SamplerSettings(params.stage2_steps, params.cfg_strength, interval=params.cfg_interval)
         with self._clock("features"):
-            tokens = self._tokens_of(first)
+            square = cropped(first.rgba)[None]  # as a later job will cut it, so that both give the same
+            tokens = self._attempts("features", lambda effort: self._model.tokens(square))
             features = self._attempts("features", lambda effort: self._model.features(views))
         with self._clock("latent"):
             latent, voxels = self._attempts(
@@ -137,13 +138,6 @@ class _Run(TwoStageRun[FirstStage]):
         self.facts |= finished.facts
         with self._clock("turntable"):
             write_showcase(finished.scene, self._out, self._progress)
-
-    def _tokens_of(self, first: FirstStage) -> Tensor:
-        """Of the person in the picture; computed once for both stages."""
-        if self._tokens is None:
-            squares = cropped(first.rgba)[None]
-            self._tokens = self._attempts("conditioning", lambda effort: self._model.tokens(squares))
-        return self._tokens
 
     def _finished(self, surface: Surface, gaussians: Gaussians, views: MultiView) -> Finished:
         params = self._params

@@ -13,6 +13,8 @@ from pipelines.slat.pictures import cropped
 SIDE = 768  # of every picture of the first stage
 FACE = (256, 0, 512, 256)  # left, top, right, bottom of the face in the body's picture
 LONGEST = 4096  # side of a picture; larger ones are reduced first
+_FAINT = 10  # alpha up to which a pixel is not looked at where the published picture is cut
+_ROOM = 1.1  # side of the published picture over the longer one of the person
 _REMEDY = "send a PNG with transparency around the person, or set remove_background=true"
 
 
@@ -63,6 +65,16 @@ def body_and_face(rgba: Pixels, longest: int = SIDE) -> tuple[Floats, Floats]:
     """
     body = _placed(Image.fromarray(rgba).crop(_bounds(rgba[..., 3])), longest)
     return _on_white(body), _on_white(body.crop(FACE).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def published(rgba: Pixels) -> Pixels:
+    """(768, 768, 4) the person in the middle, with some room around: the picture that the first stage publishes."""
+    rows, columns = (np.flatnonzero((rgba[..., 3] > _FAINT).any(axis=axis)) for axis in (1, 0))
+    person = Image.fromarray(rgba).crop((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+    side = int(max(person.size) * _ROOM)
+    canvas = Image.new("RGBA", (side, side))
+    canvas.paste(person, ((side - person.width) // 2, (side - person.height) // 2))
+    return np.asarray(canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
 def _bounds(alpha: Pixels) -> tuple[int, int, int, int]:

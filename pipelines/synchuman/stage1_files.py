@@ -17,7 +17,7 @@ from pipelines import files
 from pipelines.errors import InputError
 from pipelines.slat import voxels
 from pipelines.synchuman.cubes import cubes_ply
-from pipelines.synchuman.preparation import FACE, LONGEST, SIDE, Prepared
+from pipelines.synchuman.preparation import FACE, LONGEST, SIDE
 
 VIEWS = 5
 LATENT = "latent.npz"
@@ -31,7 +31,7 @@ class FirstStage:
         coords: (N, 3) int32 voxels, ascending; +Z up, the front towards -Y.
         resolution: voxels along a side of their grid.
         colour, normal: (5, S, S, 3) uint8.
-        rgba: (H, W, 4) uint8, the person in the picture that was sent.
+        rgba: (H, W, 4) uint8, the picture that the second stage is shown.
     """
 
     coords: Ints
@@ -69,19 +69,23 @@ class FirstStage:
         return [*self.colour, *self.normal, self.rgba]
 
 
-def first_stage(coords: Ints, resolution: int, normal: Floats, colour: Floats, prepared: Prepared) -> FirstStage:
+def first_stage(
+    coords: Ints, resolution: int, normal: Floats, colour: Floats, body: Floats, rgba: Pixels
+) -> FirstStage:
     """What is made of the decoded pictures.
 
     Args:
         normal: (5, S, S, 3) in [0, 1].
-        colour: (4, S, S, 3) of all but the front, which is the picture itself.
+        colour: (4, S, S, 3) of all but the front.
+        body: (S, S, 3) of the picture on white, which is the front.
+        rgba: (H, W, 4) uint8, the picture for the second stage.
     """
     pasted = normal.copy()
     left, top, right, bottom = FACE
     # Every third pixel from the second on is what bilinear sampling of a third of the size gives.
     pasted[0, top:bottom, left:right] = normal[-1, 1::3, 1::3]
-    whole = np.concatenate([prepared.body[None], colour])
-    return FirstStage(coords, resolution, _rounded(whole), _rounded(pasted), prepared.cutout.rgba)
+    whole = np.concatenate([body[None], colour])
+    return FirstStage(coords, resolution, _rounded(whole), _rounded(pasted), rgba)
 
 
 def _rounded(pictures: Floats) -> Pixels:

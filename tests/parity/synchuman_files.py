@@ -44,7 +44,7 @@ def one_stage_outputs(unit: Unit) -> list[Check]:
     coords = unit.inputs["coords"].numpy()[:, 1:]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        made = first_stage(coords, _RESOLUTION, decoded[:5], decoded[6:], prepared)
+        made = first_stage(coords, _RESOLUTION, decoded[:5], decoded[6:], prepared.body, prepared.cutout.rgba)
         made.write(folder)
         checks = _same_files(unit, folder)
         values = _published(unit, folder)

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from pipelines.errors import InputError
 from pipelines.foreground import Pixels
-from pipelines.synchuman.preparation import FACE, SIDE, body_and_face, prepare
+from pipelines.synchuman.preparation import FACE, SIDE, body_and_face, prepare, published
 
 Save = Callable[..., Path]
 RED = (200, 30, 20)
@@ -111,3 +111,13 @@ def test_a_picture_of_nothing_is_refused(save: Save, alpha: int, told: str) -> N
     rgba[..., 3] = np.minimum(rgba[..., 3], alpha)
     with pytest.raises(InputError, match=told):
         prepare(save(rgba))
+
+
+def test_the_published_picture_has_the_person_in_the_middle_with_some_room() -> None:
+    rgba = np.zeros((60, 200, 4), np.uint8)
+    rgba[10:50, 120:140] = (200, 30, 30, 255)
+    picture = published(rgba)
+    assert picture.shape == (768, 768, 4)
+    rows, columns = (np.flatnonzero((picture[..., 3] > 127).any(axis=axis)) for axis in (1, 0))
+    assert abs(len(rows) - 768 / 1.1) < 3 and abs(len(columns) - 768 / 2.2) < 3
+    assert abs(rows.mean() - 383.5) < 1 and abs(columns.mean() - 383.5) < 1

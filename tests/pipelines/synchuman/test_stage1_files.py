@@ -61,7 +61,7 @@ def test_the_front_is_the_picture_itself_and_its_normals_have_the_faces() -> Non
     rgba[5:45, 5:25] = (10, 100, 200, 255)
     prepared = Prepared(Cutout(rgba, "alpha"), *body_and_face(rgba), np.zeros((518, 518, 3), np.uint8))
     normal, colour = PICTURES[:5].astype(np.float32) / 255, PICTURES[5:9].astype(np.float32) / 255
-    made = first_stage(COORDS, 64, normal, colour, prepared)
+    made = first_stage(COORDS, 64, normal, colour, prepared.body, prepared.cutout.rgba)
     assert tuple(made.colour[0, 384, 384]) == (10, 100, 200) and (made.colour[0, :, 0] == 255).all()
     assert np.array_equal(made.colour[1:], PICTURES[5:9]) and np.array_equal(made.normal[1:], PICTURES[1:5])
     assert np.array_equal(made.normal[0, :256, 256:512], PICTURES[4, 1::3, 1::3])
@@ -75,7 +75,7 @@ def test_levels_are_rounded_half_up() -> None:
     prepared = Prepared(Cutout(RGBA, "alpha"), *body_and_face(RGBA), np.zeros((518, 518, 3), np.uint8))
     for level, wanted in ((0.5 / 255, 1), (0.499 / 255, 0), (1.0, 255), (1.2, 255), (-0.1, 0)):
         flat = np.full((5, SIDE, SIDE, 3), level, np.float32)
-        made = first_stage(COORDS, 64, flat, flat[:4], prepared)
+        made = first_stage(COORDS, 64, flat, flat[:4], prepared.body, prepared.cutout.rgba)
         assert (made.normal == wanted).all() and (made.colour[1:] == wanted).all()
 
 
