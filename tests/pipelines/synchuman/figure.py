@@ -120,6 +120,5 @@ def _composed(solid: Figure, seen: Fragments, paint: Pixels) -> tuple[Pixels, Pi
     something = (seen.face >= 0)[..., None]
     normals = solid.normals[solid.faces[np.maximum(seen.face, 0), 0]]
     encoded = ((normals * 0.5 + 0.5) * 255).astype(np.uint8)
-    return cv2.blur(np.where(something, paint, 255).astype(np.uint8), (3, 3)), np.where(something, encoded, 255).astype(
-        np.uint8
-    )
+    colour, normal = (np.where(something, values, 255).astype(np.uint8) for values in (paint, encoded))
+    return cv2.blur(colour, (3, 3)), normal
