@@ -76,7 +76,8 @@ def image_to_3d() -> ResponseReturnValue:
     form = check(TrellisForm, fields)
     choice, earlier = _choice(form, submission)
     params_class = pipelines.params_class(choice.pipeline)
-    params = check(params_class, fields)
+    shared = form.model_dump(include=set(params_class.model_fields))  # this API's defaults, whichever pipeline answers
+    params = check(params_class, shared | fields)
     if earlier:
         inputs, image_name = [earlier.input], earlier.record.image_name
     else:
