@@ -1,6 +1,7 @@
 """`python -m tests.parity DIR…`: exit status 1 when anything differs, is not known or cannot be compared."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +16,12 @@ FAMILIES: dict[str, dict[str, Compare]] = {"trellis": trellis.UNITS, "synchuman"
 
 
 def comparison(unit: Unit) -> Compare | None:
-    """What compares this unit: by its family where the folder above names one, else by its name alone."""
-    family = unit.folder.resolve().parent.name
-    families = [FAMILIES[family]] if family in FAMILIES else list(FAMILIES.values())
+    """What compares this unit: by its family where a folder above names one, else by its name alone."""
+    families = list(FAMILIES.values())
+    for folder in unit.folder.resolve().parents:
+        if named := FAMILIES.keys() & set(re.split("[^a-z0-9]", folder.name.lower())):
+            families = [FAMILIES[name] for name in named]
+            break
     found = [units[unit.name] for units in families if unit.name in units]
     return found[0] if len(found) == 1 else None
 

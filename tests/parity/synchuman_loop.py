@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from networks.dinov2.vision_transformer import normalised
@@ -15,39 +14,25 @@ from networks.synchuman.cross_space_model import CrossSpaceModel
 from networks.synchuman.joint_flow import JointStep, JointVelocity, Picture, joint_flow
 from networks.trellis.sparse_structure_vae import SparseStructureDecoder
 from networks.weights import fill
+from pipelines.synchuman import libraries
+from pipelines.synchuman.conditioning import ClipPictures, clip_input, truncated, vae_input
 from tests.parity.synchuman_joint import cut, inputs, joint_model, relative, thinned
 from tests.parity.unit import CannotCompare, Check, Unit
 
-
-def autoencoder(config: dict[str, Any]) -> nn.Module:
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-
-    return AutoencoderKL(**config)
-
-
-def image_encoder(config: dict[str, Any]) -> nn.Module:
-    from transformers.models.clip.configuration_clip import CLIPVisionConfig
-    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
-
-    return CLIPVisionModelWithProjection(CLIPVisionConfig(**config))
-
-
-def structure_decoder(config: dict[str, Any]) -> nn.Module:
-    return SparseStructureDecoder(**config)
-
-
-_MAKERS = {"vae": autoencoder, "image_encoder": image_encoder, "sparse_structure_decoder": structure_decoder}
+_DECODER = "sparse_structure_decoder"
 
 
 def one_stage_loop(unit: Unit) -> list[Check]:
     config, given = unit.config, inputs(unit)
-    vae, clip, decoder = (network(unit, name) for name in _MAKERS)
+    vae, clip = (libraries.load(name, config[name], weights(unit, name)) for name in ("vae", "image_encoder"))
+    decoder = fill(SparseStructureDecoder(**config[_DECODER]), weights(unit, _DECODER))
     times_smaller = config["vae"]["sample_size"] // given["images_low"].shape[-1]
-    seen = in_8_bits(given["images_low"].repeat_interleave(times_smaller, 2).repeat_interleave(times_smaller, 3))
+    images = given["images_low"].repeat_interleave(times_smaller, 2).repeat_interleave(times_smaller, 3)
+    seen = truncated(images.movedim(1, -1).numpy())
     scale = config["vae"]["scaling_factor"]
     picture = Picture(
-        embeddings=clip(pixel_values=clip_pixels(seen, config["feature_extractor"])).image_embeds,
-        latents=vae.encode(2 * seen - 1).latent_dist.mode() * scale,
+        embeddings=clip(clip_input(seen, ClipPictures.from_config(config["feature_extractor"]))).image_embeds,
+        latents=vae.encode(vae_input(seen)).latent_dist.mode() * scale,
         prompt=given["prompt_embeds"],
         tokens=normalised(given["dino_prenorm"]),
     )
@@ -63,7 +48,7 @@ def one_stage_loop(unit: Unit) -> list[Check]:
     decoded, logits = vae.decode(states[-1].images / scale).sample, decoder(states[-1].structure)
     pixels = (decoded / 2 + 0.5).clamp(0, 1)
     values = first_step(call, model.num_views, picture, given) | {
-        "image_8bit_row": seen[0, :, 0],
+        "image_8bit_row": torch.from_numpy(seen[0, 0].T / np.float32(255)),
         "final_latents": states[-1].images,
         "final_trellis_latent": states[-1].structure,
         "traj_2d": torch.stack([state.images[slices["traj_2d"]] for state in [start, *states[:-1]]]),
@@ -77,27 +62,9 @@ def one_stage_loop(unit: Unit) -> list[Check]:
     return [*relative(unit, 1e-3, values), Check("coords", 1 - len(ours & theirs) / len(ours | theirs), 1e-3)]
 
 
-def network(unit: Unit, name: str) -> Any:
-    """One of the small networks that share the unit's weights file."""
-    weights = {key.removeprefix(f"{name}."): value for key, value in unit.weights.items() if key.startswith(f"{name}.")}
-    return fill(_MAKERS[name](unit.config[name]), weights)
-
-
-def in_8_bits(pixels: Tensor) -> Tensor:
-    """As the reference quantises: truncated."""
-    return (pixels * 255).to(torch.uint8).float() / 255
-
-
-def clip_pixels(pixels: Tensor, extractor: dict[str, Any]) -> Tensor:
-    """What CLIP is given of square images in [0, 1]."""
-    side = extractor["size"]["shortest_edge"]
-    if [extractor["crop_size"]["height"], extractor["crop_size"]["width"]] != [side, side]:
-        raise CannotCompare(f"CLIP's pictures are made {side} and cut to {extractor['crop_size']}")
-    levels = (pixels * 255).round().to(torch.uint8).movedim(1, -1).numpy()
-    small = [Image.fromarray(image).resize((side, side), Image.Resampling(extractor["resample"])) for image in levels]
-    values = torch.from_numpy(np.stack([np.asarray(image) for image in small])).movedim(-1, 1) / 255
-    mean, std = (torch.tensor(extractor[name])[:, None, None] for name in ("image_mean", "image_std"))
-    return (values - mean) / std
+def weights(unit: Unit, name: str) -> dict[str, Tensor]:
+    """Of one of the small networks that share the unit's weights file."""
+    return {key.removeprefix(f"{name}."): value for key, value in unit.weights.items() if key.startswith(f"{name}.")}
 
 
 @contextmanager

@@ -12,8 +12,12 @@ from torch import Tensor
 
 from tests.parity.__main__ import main
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "trellis"
-UNITS = sorted(path.parent.name for path in FIXTURES.glob("*/config.json"))
+ALL_FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURES = ALL_FIXTURES / "trellis"
+CORE = {
+    "trellis": {"ss_flow", "ss_encoder", "slat_flow", "slat_dec_gs", "slat_dec_rf", "dinov2_reg"},
+    "synchuman": {"cross_space_model", "one_stage_loop", "sparse_block_mv_front_back", "ss_dit_block"},
+}
 
 
 @pytest.fixture
@@ -32,13 +36,26 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_every_unit_agrees_with_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
-    status = main([str(FIXTURES)])
+@pytest.mark.parametrize("family", CORE)
+def test_every_unit_agrees_with_the_reference(family: str, capsys: pytest.CaptureFixture[str]) -> None:
+    units = sorted(path.parent.name for path in (ALL_FIXTURES / family).glob("*/config.json"))
+    status = main([str(ALL_FIXTURES / family)])
     *checks, summary = lines(capsys)
-    assert (status, summary) == (0, f"{len(UNITS)} of {len(UNITS)} units agree")
+    assert (status, summary) == (0, f"{len(units)} of {len(units)} units agree")
     assert {line.split()[0] for line in checks} == {"ok"}
-    assert sorted({line.split()[1] for line in checks}) == UNITS
-    assert {"ss_flow", "ss_encoder", "slat_flow", "slat_dec_gs", "slat_dec_rf", "dinov2_reg"} <= set(UNITS)
+    assert sorted({line.split()[1] for line in checks}) == units
+    assert CORE[family] <= set(units)
+
+
+def test_a_name_that_two_families_have_is_told_apart_by_the_folders_above(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = ALL_FIXTURES / "synchuman" / "slat_sampler"
+    named, nameless = (shutil.copytree(ours, tmp_path / name / "slat_sampler") for name in ("synchuman-more", "some"))
+    assert main([str(named)]) == 0
+    assert lines(capsys)[-1] == "1 of 1 units agree"
+    assert main([str(nameless)]) == 1
+    assert "no unit of this name is known" in lines(capsys)[0]
 
 
 def test_a_difference_within_the_tolerance_agrees_and_one_beyond_does_not(
