@@ -80,6 +80,7 @@ class CrossSpaceModel(FlowTransformer):
     """Velocities of image latents and of a structure latent. Constructor arguments as in the official configuration.
 
     Args:
+        attention_head_dim: how many heads each level has, whatever it is called.
         sync_blocks: widths and heads of the synchronisation blocks; the official file does not name them.
         official: the transformer's further arguments; what is fixed here; what only training asks for.
     Raises:
@@ -105,7 +106,7 @@ class CrossSpaceModel(FlowTransformer):
         block_out_channels: Sequence[int],
         down_block_types: Sequence[str],
         up_block_types: Sequence[str],
-        attention_head_dim: Sequence[int],
+        attention_head_dim: int | Sequence[int],
         cross_attention_dim: int,
         projection_class_embeddings_input_dim: int,
         model_channels: int,
@@ -120,18 +121,19 @@ class CrossSpaceModel(FlowTransformer):
         **official: Any,
     ) -> None:
         check(official)
-        levels = {"block_out_channels": block_out_channels, "attention_head_dim": attention_head_dim}
+        widths = list(block_out_channels)
+        heads = [attention_head_dim] * len(widths) if isinstance(attention_head_dim, int) else list(attention_head_dim)
+        levels = {"block_out_channels": widths, "attention_head_dim": heads}
         same_length(levels | {"down_block_types": down_block_types, "up_block_types": up_block_types})
-        check_meetings(sample_size, down_block_types, up_block_types, block_out_channels, sync_blocks)
+        check_meetings(sample_size, down_block_types, up_block_types, widths, sync_blocks)
         super().__init__(model_channels, **{name: official[name] for name in FLOW & official.keys()})
         self.sample_size, self.resolution, self.num_views = sample_size, resolution, num_views
         self.in_channels, self.trellis_in_channels = in_channels, trellis_in_channels
-        first = block_out_channels[0]
+        first = widths[0]
         common: dict[str, Any] = {"temb_channels": 4 * first, "norm_groups": norm_num_groups, "eps": norm_eps}
         self.conv_in = nn.Conv2d(in_channels, first, 3, padding=1)
         self.time_embedding = Projection(first, 4 * first)
         self.class_embedding = Projection(projection_class_embeddings_input_dim, 4 * first)
-        widths, heads = list(block_out_channels), list(attention_head_dim)
         attended = [{"heads": count, "cross_attention_dim": cross_attention_dim} for count in heads]
         self.down_blocks = _way_down(down_block_types, widths, layers_per_block, attended, common)
         self.mid_block = UNetMidBlockMV2DCrossAttn(in_channels=widths[-1], **attended[-1], **common)

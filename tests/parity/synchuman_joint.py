@@ -12,6 +12,7 @@ from networks.layers.embedding import TimestepEmbedder, sinusoid
 from networks.layers.transformer import Context, ModulatedBlock
 from networks.ops.segments import Segments
 from networks.synchuman.cross_space_model import CrossSpaceModel, Moments
+from networks.synchuman.joint_config import SYNC_BLOCKS
 from networks.synchuman.rows import Rows
 from networks.synchuman.sync_attention import ImagesFromVoxels, VoxelsFromImages
 from tests.parity.unit import CannotCompare, Check, Unit
@@ -51,9 +52,9 @@ def ss_dit_block(unit: Unit) -> list[Check]:
                 channels,
                 init["ctx_channels"],
                 init["num_heads"],
-                init["mlp_ratio"],
-                init["qk_rms_norm"],
-                init["qk_rms_norm_cross"],
+                init.get("mlp_ratio", 4),
+                init.get("qk_rms_norm", False),
+                init.get("qk_rms_norm_cross", False),
             ),
         }
     )
@@ -71,12 +72,12 @@ def ss_dit_block(unit: Unit) -> list[Check]:
 
 def sync_block(unit: Unit, kind: Callable[..., nn.Module]) -> nn.Module:
     init = unit.config["init"]
-    block = kind(init["query_dim_MV"], init["query_dim_Structure"], init["heads"], init["dim_head"])
+    block = kind(init["query_dim_MV"], init["query_dim_Structure"], init.get("heads", 16), init.get("dim_head", 64))
     return unit.filled(block)
 
 
 def sync_rows(unit: Unit) -> Rows:
-    views, halves = unit.config["init"]["num_views"], len(unit.inputs["structure"])
+    views, halves = unit.config["init"].get("num_views", 5), len(unit.inputs["structure"])
     return Rows(halves, views, len(unit.inputs["MV"]) // (halves * views))
 
 
@@ -106,7 +107,9 @@ def thinned(grid: Tensor, wanted: Tensor) -> Tensor:
 def joint_model(unit: Unit) -> CrossSpaceModel:
     config = unit.config
     with torch.device("meta"):
-        made = CrossSpaceModel(**config["init"], **config.get("extra_config", {}), sync_blocks=config["sync_blocks"])
+        made = CrossSpaceModel(
+            **config["init"], **config.get("extra_config", {}), sync_blocks=config.get("sync_blocks", SYNC_BLOCKS)
+        )
     unit.filled(made)
     return made
 
@@ -130,7 +133,7 @@ def watched(model: CrossSpaceModel, names: dict[str, str]) -> Iterator[dict[str,
 def joint_step(unit: Unit) -> list[Check]:
     model, given, config = joint_model(unit), inputs(unit), unit.config
     halves = len(given["trellis_x"])
-    rows = Rows(halves, config["init"]["num_views"], len(given["sample"]) // (halves * config["init"]["num_views"]))
+    rows = Rows(halves, model.num_views, len(given["sample"]) // (halves * model.num_views))
     names = {
         "class_embedding": "class_embedding",
         "time_embedding": "time_embedding",
