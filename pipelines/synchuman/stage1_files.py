@@ -51,9 +51,9 @@ class FirstStage:
 
     def write_latent(self, path: Path) -> None:
         """An .npz of `coords` (N, 4) float32 rows (0, x, y, z) and of every picture's PNG bytes."""
-        stream = io.BytesIO()
+        stream = io.BytesIO()  # not compressed: a PNG does not get smaller
         pictures: dict[str, Any] = {name: np.frombuffer(data, np.uint8) for name, data in self._pngs.items()}
-        np.savez_compressed(stream, coords=voxels.rows_of(self.coords), **pictures)
+        np.savez(stream, coords=voxels.rows_of(self.coords), **pictures)
         files.write(path, stream.getvalue())
 
     def preview(self) -> bytes:

@@ -73,10 +73,12 @@ def test_the_front_is_the_picture_itself_and_its_normals_have_the_faces() -> Non
 
 def test_levels_are_rounded_half_up() -> None:
     prepared = Prepared(Cutout(RGBA, "alpha"), *body_and_face(RGBA), np.zeros((518, 518, 3), np.uint8))
-    for level, wanted in ((0.5 / 255, 1), (0.499 / 255, 0), (1.0, 255), (1.2, 255), (-0.1, 0)):
-        flat = np.full((5, SIDE, SIDE, 3), level, np.float32)
-        made = first_stage(COORDS, 64, flat, flat[:4], prepared.body, prepared.cutout.rgba)
-        assert (made.normal == wanted).all() and (made.colour[1:] == wanted).all()
+    levels = {0.5 / 255: 1, 0.499 / 255: 0, 1.0: 255, 1.2: 255, -0.1: 0}
+    pictures = np.ones((5, SIDE, SIDE, 3), np.float32)
+    pictures[:, -len(levels) :] = np.array(list(levels), np.float32)[:, None, None]
+    made = first_stage(COORDS, 64, pictures, pictures[:4], prepared.body, prepared.cutout.rgba)
+    for kind in (made.normal, made.colour[1:]):
+        assert (kind[:, -len(levels) :] == np.array(list(levels.values()))[:, None, None]).all()
 
 
 def png(mode: str, size: tuple[int, int] = (SIDE, SIDE)) -> np.ndarray:
