@@ -35,6 +35,7 @@ _VAE = (
     "layers_per_block",
     "act_fn",
     "latent_channels",
+    "mid_block_add_attention",
     "norm_num_groups",
     "sample_size",
     "scaling_factor",
