@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from web.images import NotAnImage
+from web.images import BadImage, NotAnImage
 
 _TURNS = threading.Semaphore(2)  # a picture of 50 megapixels takes 250 MB meanwhile
 
@@ -43,3 +43,19 @@ def transparency(data: bytes, name: str = "image") -> Transparency:
         raise NotAnImage(f"{name} is damaged: it cannot be decoded; export it again and resend it") from error
     total = sum(counts)
     return Transparency(1 - counts[0] / total, total in counts and not counts[0])
+
+
+def check_transparency(data: bytes, or_else: str) -> None:
+    """Raises BadImage, in words SyncHuman's clients know, where a picture does not tell the object from its ground.
+
+    Args:
+        or_else: what lets an opaque picture pass; empty when it passes already.
+    """
+    found = transparency(data)
+    if not found.coverage:
+        raise BadImage("image is fully transparent; send a picture that shows something")
+    if found.opaque and or_else:
+        raise BadImage(
+            "Input must include transparency: image is opaque; send a PNG with transparency around the person, "
+            f"or {or_else} to have it cut out here"
+        )

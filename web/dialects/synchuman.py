@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, jsonify, request
@@ -25,7 +26,6 @@ from web.context import client, context
 from web.errors import ConversionBusy, JobCancelled, JobFailed, JobRefused, NotComplete
 from web.files import send
 from web.forms import picture_form
-from web.images import BadImage
 from web.operations import Answer, operation
 from web.resources.jobs import idempotency_key, retry_after, urls
 from web.submissions import REFUSALS, Choice, Submission, check_count, choose, pictures, read, webhook_url
@@ -41,7 +41,7 @@ from web.synchuman import (
     official,
     stage_infos,
 )
-from web.transparency import transparency
+from web.transparency import check_transparency, transparency
 from web.validation import check, unknown
 from web.waiting import TooManyWaiting, hung_up
 
@@ -106,77 +106,79 @@ def generate() -> ResponseReturnValue:
     return answer
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What a job is to be made from, and the pipeline that will make it.
+
+    Attributes:
+        made_from: the id of the earlier job whose structure is the input; empty where pictures are.
+    """
+
+    choice: Choice
+    inputs: list[Input]
+    image_name: str
+    made_from: str = ""
+
+
 def _submitted(form: SyncHumanForm, submission: Submission) -> JobView:
     """The job that this request brings, or has brought before."""
     parts, who, fields = context(), client(), submission.fields
     key = idempotency_key(request)
     if key and (known := parts.queue.first_with_key(who, key)):
         return known
-    choice, earlier, inputs = _choice(form, submission)
-    params_class = pipelines.params_class(choice.pipeline)
+    source = _earlier(form, submission) if form.stage == stages.LAST else _pictures(form, submission)
+    name = source.choice.pipeline
+    entry, params_class = pipelines.entry(name), pipelines.params_class(name)
     shared = form.model_dump(include=set(params_class.model_fields))  # the documents' defaults, such as their seed
     params = check(params_class, shared | fields)
-    if inputs:
-        image_name = earlier.image_name if earlier else ""
-    else:
-        if "image_url" in fields:
-            parts.queue.admit(who, choice.pipeline)
-        inputs, image_name = pictures(submission, parts.settings)
-        check_count(params, len(inputs))
-        _check_transparency(inputs, form.remove_background)
-    entry = pipelines.entry(choice.pipeline)
-    continued = earlier is not None and bool(params_class.stages)
+    check_count(params, len(source.inputs))
     job = JobRequest(
         who,
         OWN,
-        choice.pipeline,
+        name,
         params.model_dump(mode="json"),
-        image_name,
-        choice.warnings + _remarks(form, fields, choice.pipeline),
+        source.image_name,
+        source.choice.warnings + _remarks(form, fields, name),
         key,
         webhook_url=webhook_url(fields, parts.settings),
-        wants_preview=entry.preview and parts.settings.previews and not continued,
+        wants_preview=entry.preview and parts.settings.previews and not source.made_from,  # which is made of pictures
         submitted_by=logs.request_id(),
-        made_from=earlier.id if earlier and continued else "",
+        made_from=source.made_from,
     )
-    return parts.queue.submit(job, inputs, entry.lane)
+    return parts.queue.submit(job, source.inputs, entry.lane)
 
 
-def _choice(form: SyncHumanForm, submission: Submission) -> tuple[Choice, JobRecord | None, list[Input]]:
-    """The pipeline that will answer, and the earlier job with what is taken from it, where one is gone on from.
+def _pictures(form: SyncHumanForm, submission: Submission) -> _Source:
+    """The pictures sent, each with something on it and something around that."""
+    parts = context()
+    choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
+    if form.job_id or pipelines.params_class(choice.pipeline).stages:
+        stages.check_stage(form.stage, choice.pipeline, form.job_id)
+    if "image_url" in submission.fields:
+        parts.queue.admit(client(), choice.pipeline)
+    inputs, image_name = pictures(submission, parts.settings)
+    for item in inputs:
+        check_transparency(item.data, or_else="" if form.remove_background else "remove_background=true")
+    return _Source(choice, inputs, image_name)
 
-    A pipeline without stages has nothing to go on from: it makes all of it anew from the earlier job's pictures.
-    """
+
+def _earlier(form: SyncHumanForm, submission: Submission) -> _Source:
+    """The structure of an earlier job. Of a pipeline without stages its pictures, to make all of it anew."""
     parts, who = context(), client()
-    if form.stage != stages.LAST:
-        choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
-        if form.job_id or pipelines.params_class(choice.pipeline).stages:
-            stages.check_stage(form.stage, choice.pipeline, form.job_id)
-        return choice, None, []
     record = stages.earlier(submission, form.job_id, who, parts.queue)
     if pipelines.params_class(record.pipeline).stages or form.pipeline not in ("auto", record.pipeline):
         found = stages.structure(submission, form.pipeline, form.job_id, who, parts.queue, parts.storage)
-        return choose(record.pipeline, OWN, parts.queue, parts.settings), record, [found.input]
-    stages.check_complete(record)
-    return choose(record.pipeline, OWN, parts.queue, parts.settings), record, [_stored(key) for key in record.inputs]
+        inputs, made_from = [found.input], record.id
+    else:
+        stages.check_complete(record)
+        inputs, made_from = [_stored(key) for key in record.inputs], ""
+    choice = choose(record.pipeline, OWN, parts.queue, parts.settings)
+    return _Source(choice, inputs, record.image_name, made_from)
 
 
 def _stored(key: str) -> Input:
     with context().storage.open(key).stream as stream:
         return Input(key[key.rindex(".") :], stream.read())
-
-
-def _check_transparency(inputs: list[Input], remove_background: bool) -> None:
-    """Raises BadImage, in the words that the clients know, where a picture does not tell the object from its ground."""
-    for item in inputs:
-        found = transparency(item.data)
-        if not found.coverage:
-            raise BadImage("image is fully transparent; send a picture that shows something")
-        if found.opaque and not remove_background:
-            raise BadImage(
-                "Input must include transparency: image is opaque; send a PNG with transparency around the person, "
-                "or remove_background=true to have it cut out here"
-            )
 
 
 def _remarks(form: SyncHumanForm, fields: dict[str, Any], pipeline: str) -> list[str]:
