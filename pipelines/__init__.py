@@ -31,6 +31,13 @@ PIPELINES: dict[str, Entry] = {
         preview=True,
         weights="trellis",
     ),
+    "synchuman": Entry(
+        "pipelines.synchuman.params:SyncHumanParams",
+        "pipelines.synchuman.pipeline:SyncHumanPipeline",
+        "device",
+        preview=True,
+        weights="synchuman",
+    ),
 }
 PREVIEW = "relief"  # what makes that shape
 

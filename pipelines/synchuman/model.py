@@ -97,11 +97,12 @@ class Model(SLatModel):
         """(1, 4, P, P, F) what the image encoder sees in the colours and in the normals of the body."""
         with self._using(ENCODER, "features") as encoder:
             layers = _layers(len(encoder.blocks))
+            side = encoder.patch_size * self.resolution  # so that each voxel has a patch
 
             def encode(pixels: Tensor) -> tuple[Tensor, ...]:
                 return encoder.intermediate(pixels.to(self._device), layers)
 
-            return feature_grid(pictures.colour[BODY], encode), feature_grid(pictures.normal[BODY], encode)
+            return feature_grid(pictures.colour[BODY], encode, side), feature_grid(pictures.normal[BODY], encode, side)
 
     def latent(
         self, coords: Ints, tokens: Tensor, seed: int, how: SamplerSettings, effort: Effort, done: StepDone
