@@ -15,8 +15,8 @@ from networks.ops.attention import attention
 from networks.synchuman.rows import Rows
 
 
-class _Attention(nn.Module):
-    """The four projections, under the checkpoint's names."""
+class MultiHead(nn.Module):
+    """To queries, keys and values, and out again, under the checkpoint's names."""
 
     def __init__(
         self, channels: int, heads: int, head_size: int, context_channels: int | None = None, bias: bool = False
@@ -29,21 +29,27 @@ class _Attention(nn.Module):
         self.to_v = nn.Linear(context_channels or channels, inner, bias=bias)
         self.to_out = nn.ModuleList([nn.Linear(inner, channels)])
 
+    def queries(self, x: Tensor) -> Tensor:
+        """(…, H, E) of (…, C)."""
+        return self.to_q(x).unflatten(-1, (self.heads, -1))
+
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, M, H, E) each, of (N, M, context channels)."""
-        return self._headed(self.to_k(context)), self._headed(self.to_v(context))
+        """(…, H, E) each, of (…, context channels)."""
+        k, v = (project(context).unflatten(-1, (self.heads, -1)) for project in (self.to_k, self.to_v))
+        return k, v
 
-    def _headed(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1))
-
-    def _mixed(self, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        """(N, L, C) what the tokens of each sequence get of a context: of the sequence itself where none is given."""
-        k, v = self.keys_values(x) if keys_values is None else keys_values
-        result: Tensor = self.to_out[0](attention(self._headed(self.to_q(x)), k, v).flatten(2))
+    def out(self, mixed: Tensor) -> Tensor:
+        """(…, C) of (…, H, E)."""
+        result: Tensor = self.to_out[0](mixed.flatten(-2))
         return result
 
+    def mixed(self, x: Tensor, keys_values: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """(N, L, C) what the tokens of each sequence get of a context: of the sequence itself where none is given."""
+        k, v = self.keys_values(x) if keys_values is None else keys_values
+        return self.out(attention(self.queries(x), k, v))
 
-class CrossDomainAttention(_Attention):
+
+class CrossDomainAttention(MultiHead):
     """The normals and the colours of a view are one sequence; then the front view takes its face from the face view."""
 
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
@@ -58,10 +64,10 @@ class CrossDomainAttention(_Attention):
         return result.transpose(0, 1).unflatten(1, x.shape[1:3])
 
     def _pairs(self, pairs: Tensor) -> Tensor:
-        return self._mixed(pairs.flatten(1, 2)).unflatten(1, pairs.shape[1:3])
+        return self.mixed(pairs.flatten(1, 2)).unflatten(1, pairs.shape[1:3])
 
 
-class RowWiseAttention(_Attention):
+class RowWiseAttention(MultiHead):
     """The same line of pixels in all views of a domain and a guidance half is one sequence."""
 
     def forward(self, x: Tensor, rows: Rows) -> Tensor:
@@ -73,11 +79,11 @@ class RowWiseAttention(_Attention):
         _, views, tokens, _ = groups.shape
         side = side_of(tokens)
         lines = groups.unflatten(2, (side, side)).transpose(1, 2)  # (D B, S, V, S, C)
-        mixed = self._mixed(lines.flatten(0, 1).flatten(1, 2))  # (D B S, V S, C)
-        return mixed.view(lines.shape).transpose(1, 2).flatten(2, 3)
+        seen = self.mixed(lines.flatten(0, 1).flatten(1, 2))  # (D B S, V S, C)
+        return seen.view(lines.shape).transpose(1, 2).flatten(2, 3)
 
 
-class TextAttention(_Attention):
+class TextAttention(MultiHead):
     """Every token looks at the text of its picture."""
 
     def forward(self, x: Tensor, rows: Rows, keys_values: tuple[Tensor, Tensor]) -> Tensor:
@@ -86,7 +92,7 @@ class TextAttention(_Attention):
         return rows.split(in_parts(self._read, rows.at_once, x.flatten(0, 2), k, v))
 
     def _read(self, x: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return self._mixed(x, (k, v))
+        return self.mixed(x, (k, v))
 
     @staticmethod
     def _of_every_half(x: Tensor, rows: Rows) -> Tensor:

@@ -18,15 +18,15 @@ from networks.layers.embedding import position_embedding, sinusoid
 from networks.ops.segments import Segments
 from networks.synchuman.attention import TextCache
 from networks.synchuman.joint_config import FLOW, SYNC_BLOCKS, TO_IMAGES, TO_VOXELS, check, check_meetings, same_length
-from networks.synchuman.rows import Rows
-from networks.synchuman.sync_attention import ImagesFromVoxels, VoxelsFromImages
-from networks.synchuman.unet_blocks import (
+from networks.synchuman.mv_blocks import (
     CrossAttnDownBlockMV2D,
     CrossAttnUpBlockMV2D,
     DownBlock2D,
     UNetMidBlockMV2DCrossAttn,
     UpBlock2D,
 )
+from networks.synchuman.rows import Rows
+from networks.synchuman.sync_attention import ImagesFromVoxels, VoxelsFromImages
 from networks.trellis.flow import Condition, FlowTransformer, Times
 from networks.trellis.sparse_structure_flow import patchify, unpatchify
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from networks.layers.norm import LayerNorm
 from networks.ops.attention import attention
+from networks.synchuman.attention import MultiHead
+from networks.synchuman.mv_transformer import GroupNorm
 from networks.synchuman.rows import Rows
-from networks.synchuman.transformer import GroupNorm
 
 _GROUPS = 32
 _NORMAL = 0  # the domain; 1 is colour
@@ -38,31 +39,6 @@ class _Pooled(nn.Module):
         return pool(h, side)
 
 
-class _Projections(nn.Module):
-    """To queries, keys and values without biases, and out again."""
-
-    def __init__(self, channels: int, context_channels: int, heads: int, head_size: int) -> None:
-        super().__init__()
-        inner = heads * head_size
-        self.heads = heads
-        self.to_q = nn.Linear(channels, inner, bias=False)
-        self.to_k = nn.Linear(context_channels, inner, bias=False)
-        self.to_v = nn.Linear(context_channels, inner, bias=False)
-        self.to_out = nn.ModuleList([nn.Linear(inner, channels)])
-
-    def queries(self, x: Tensor) -> Tensor:
-        """(…, H, E) of (…, C)."""
-        return self.to_q(x).unflatten(-1, (self.heads, -1))
-
-    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """(…, H, E) each."""
-        return tuple(project(context).unflatten(-1, (self.heads, -1)) for project in (self.to_k, self.to_v))
-
-    def out(self, mixed: Tensor) -> Tensor:
-        """(…, C) of (…, H, E)."""
-        return self.to_out[0](mixed.flatten(-2))
-
-
 class VoxelsFromImages(nn.Module):
     """Voxel tokens that have looked at the normal images, each at four pixels."""
 
@@ -75,7 +51,7 @@ class VoxelsFromImages(nn.Module):
         self.input_layer_stucture = nn.Linear(structure_channels, structure_channels)
         self.output_layer_stucture = nn.Linear(structure_channels, structure_channels)
         self.ffn_stucture = FeedForward(dim=structure_channels, activation_fn="geglu")
-        self.cross_attn_MV_to_Structure = _Projections(structure_channels, image_channels, heads, head_size)
+        self.cross_attn_MV_to_Structure = MultiHead(structure_channels, heads, head_size, image_channels)
 
     def pooled(self, x: Tensor, rows: Rows, side: int) -> Tensor:
         """(B, 4, C, side, side) of the normal images but the face, from (R, C, I, I)."""
@@ -126,8 +102,8 @@ class ImagesFromVoxels(nn.Module):
         self.output_layer_clr = nn.Linear(image_channels, image_channels)
         self.ffn_no = FeedForward(dim=image_channels, activation_fn="geglu")
         self.ffn_clr = FeedForward(dim=image_channels, activation_fn="geglu")
-        self.cross_attn_Structure_to_normal = _Projections(image_channels, structure_channels, heads, head_size)
-        self.cross_attn_Structure_to_color = _Projections(image_channels, structure_channels, heads, head_size)
+        self.cross_attn_Structure_to_normal = MultiHead(image_channels, heads, head_size, structure_channels)
+        self.cross_attn_Structure_to_color = MultiHead(image_channels, heads, head_size, structure_channels)
 
     def pooled(self, h: Tensor, side: int) -> Tensor:
         """(B, C, side, side, side) of (B, S^3, C) tokens."""
@@ -157,7 +133,7 @@ class ImagesFromVoxels(nn.Module):
         return result
 
 
-def _along_rays(attend: _Projections, y: Tensor, voxels: Tensor) -> Tensor:
+def _along_rays(attend: MultiHead, y: Tensor, voxels: Tensor) -> Tensor:
     """(B, 4, r, c, C) what the pixels of four images see of (B, x, y, r, C) voxels."""
     q = attend.queries(y).permute(0, 2, 3, 1, 4, 5)  # (B, r, c, 4, H, E)
     k, v = (part.permute(0, 3, 1, 2, 4, 5) for part in attend.keys_values(voxels))  # (B, r, x, y, H, E)

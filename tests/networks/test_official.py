@@ -13,6 +13,7 @@ from torch import nn
 from configs import NETWORKS
 from networks.dinov2 import VisionTransformer
 from networks.precision import torso_modules
+from networks.synchuman import mv_decoders
 from networks.synchuman.cross_space_model import CrossSpaceModel
 from networks.trellis import build
 from tests.networks.drawing import CONFIGS
@@ -93,6 +94,8 @@ SYNCHUMAN_NETWORKS: dict[str, tuple[str, Callable[[dict[str, Any]], nn.Module]]]
     "image_encoder": ("image_encoder", clip),
     "sparse_structure_decoder": ("sparse_structure_decoder", build),
     "slat_flow": ("slat_flow", build),
+    "decoder_Mesh": ("decoder_Mesh", mv_decoders.build),
+    "decoder_GS": ("decoder_GS", mv_decoders.build),
 }
 
 

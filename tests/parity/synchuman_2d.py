@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from networks.synchuman.attention import CrossDomainAttention, RowWiseAttention, TextAttention, TextCache
+from networks.synchuman.mv_blocks import CrossAttnDownBlockMV2D, CrossAttnUpBlockMV2D, UNetMidBlockMV2DCrossAttn
+from networks.synchuman.mv_transformer import MVTransformerBlock, TransformerMV2D
 from networks.synchuman.rows import Rows
-from networks.synchuman.transformer import MVTransformerBlock, TransformerMV2D
-from networks.synchuman.unet_blocks import CrossAttnDownBlockMV2D, CrossAttnUpBlockMV2D, UNetMidBlockMV2DCrossAttn
 from tests.parity.unit import CannotCompare, Check, Unit
 
 _TOLERANCE = 1e-4  # of the largest value of the reference

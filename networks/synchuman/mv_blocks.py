@@ -14,8 +14,8 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 
 from networks.synchuman.attention import TextCache
+from networks.synchuman.mv_transformer import GroupNorm, TransformerMV2D
 from networks.synchuman.rows import Rows
-from networks.synchuman.transformer import GroupNorm, TransformerMV2D
 
 
 def _resnet(in_channels: int, out_channels: int, temb_channels: int, groups: int, eps: float) -> ResnetBlock2D:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from networks.synchuman.attention import TextCache
+from networks.synchuman.mv_transformer import GroupNorm, LayerNorm, MVTransformerBlock, TransformerMV2D
 from networks.synchuman.rows import Rows
-from networks.synchuman.transformer import GroupNorm, LayerNorm, MVTransformerBlock, TransformerMV2D
 from tests.networks.drawing import drawn, normal
 
 Tensors = Mapping[str, Tensor]
@@ -163,7 +163,7 @@ def test_a_large_map_of_half_precision_is_normed_some_rows_at_a_time(monkeypatch
     with torch.no_grad():
         together = norm(x)
         for most, parts in ((7 * x[0].numel(), 3), (1, 20)):
-            monkeypatch.setattr("networks.synchuman.transformer._MOST", most)
+            monkeypatch.setattr("networks.synchuman.mv_transformer._MOST", most)
             seen: list[int] = []
             single = norm._single
             norm._single = lambda part, seen=seen, single=single: (seen.append(len(part)), single(part))[1]

@@ -10,14 +10,14 @@ from torch.nn.functional import conv2d, group_norm, silu
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from networks.synchuman.attention import TextCache
-from networks.synchuman.rows import Rows
-from networks.synchuman.unet_blocks import (
+from networks.synchuman.mv_blocks import (
     CrossAttnDownBlockMV2D,
     CrossAttnUpBlockMV2D,
     DownBlock2D,
     UNetMidBlockMV2DCrossAttn,
     UpBlock2D,
 )
+from networks.synchuman.rows import Rows
 from networks.weights import fill
 from tests.networks.drawing import drawn, normal
 
