@@ -50,11 +50,14 @@ class SLatModel:
     """One checkpoint on one machine. Networks are loaded when they are first needed.
 
     Half precision on an accelerator, where the checkpoints were made for it; float32 on a CPU.
+
+    Args:
+        first: the networks that every job starts with.
     """
 
-    def __init__(self, checkpoint: OfficialFiles, machine: Machine) -> None:
+    def __init__(self, checkpoint: OfficialFiles, machine: Machine, first: Sequence[str]) -> None:
         torso = torch.float32 if machine.device == "cpu" else torch.float16
-        self._files = checkpoint
+        self._files, self._first = checkpoint, first
         self._device = torch.device(machine.device)
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)  # where kernels are launched and probes are made
@@ -64,14 +67,14 @@ class SLatModel:
             lambda key: checkpoint.load(key, torso), machine.device, machine.low_vram, memory_of(machine.device)
         )
 
-    def warm(self, first: Sequence[str]) -> None:
+    def warm(self) -> None:
         """Loads what every job starts with, unless memory is short, and tries out what may be faster here."""
         if self._device.type == "cuda":
             probe_kernels(torch.float16)
         if self._low_vram:
             return
         try:
-            for key in first:
+            for key in self._first:
                 with self._using(key, "loading"):
                     pass
         except Exception as error:

@@ -31,10 +31,14 @@ class Model(SLatModel):
     """One checkpoint on one machine."""
 
     def __init__(self, checkpoint: Checkpoint, machine: Machine) -> None:
-        super().__init__(checkpoint, machine)
+        super().__init__(checkpoint, machine, (ENCODER, JOINT))
         self._checkpoint = checkpoint
         self._prompt = checkpoint.prompts()
         self.resolution = checkpoint.resolution
+
+    def warm(self) -> None:
+        super().warm()
+        self._prompts()
 
     def picture(self, prepared: Prepared, tokens: Tensor) -> Picture:
         """What the joint model is told of a picture whose tokens are these."""
@@ -53,10 +57,9 @@ class Model(SLatModel):
             return torch.cat(modes) * vae.config.scaling_factor
 
     def _prompts(self) -> Tensor:
-        """(2V, M, C): they are always the same, so one run of the text encoder is enough."""
+        """(2V, M, C) always the same, so the text encoder runs once, on the CPU, and takes no room on the device."""
         if self._prompt is None:
-            with self._using("text_encoder", "conditioning") as encoder:
-                self._prompt = prompt_embeddings(encoder).float().cpu()
+            self._prompt = prompt_embeddings(self._checkpoint.load("text_encoder", torch.float32))
         return self._prompt.to(self._device)
 
     def views(

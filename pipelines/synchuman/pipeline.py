@@ -16,13 +16,12 @@ from pipelines.base import Kept, Machine, Pipeline, Progress, Result
 from pipelines.effort import PIECES
 from pipelines.errors import InputError
 from pipelines.showcase import write_showcase
-from pipelines.slat.checkpoint import ENCODER
 from pipelines.slat.kernels import compile_kernels
 from pipelines.slat.model import Surface
 from pipelines.slat.pictures import cropped
 from pipelines.slat.run import TwoStageRun
 from pipelines.slat.sampling import SamplerSettings
-from pipelines.synchuman.checkpoint import JOINT, REPOSITORY, Checkpoint
+from pipelines.synchuman.checkpoint import REPOSITORY, Checkpoint
 from pipelines.synchuman.model import Model
 from pipelines.synchuman.params import SyncHumanParams
 from pipelines.synchuman.preparation import Prepared, prepare, published
@@ -58,7 +57,7 @@ class SyncHumanPipeline(Pipeline):
 
     def setup(self) -> None:
         compile_kernels()
-        self._model.warm([ENCODER, JOINT])
+        self._model.warm()
 
     def plan(self, params: SyncHumanParams) -> Mapping[str, float]:
         left_out = {"both": (), "stage1": _SECOND, "stage2": _FIRST}[params.stage]

@@ -13,19 +13,20 @@ from networks.trellis.denoisers import StructureDenoiser
 from networks.trellis.slat_decoder_rf import RadianceField
 from pipelines.base import Machine
 from pipelines.effort import Effort
+from pipelines.slat.checkpoint import ENCODER
 from pipelines.slat.model import SLatModel
 from pipelines.slat.noise import Noise
 from pipelines.slat.sampling import SamplerSettings, StepDone, checked, sampled
 from pipelines.trellis.checkpoint import Checkpoint
 
-FLOW = "sparse_structure_flow_model"
+_FLOW = "sparse_structure_flow_model"
 
 
 class Model(SLatModel):
     """One checkpoint on one machine."""
 
     def __init__(self, checkpoint: Checkpoint, machine: Machine) -> None:
-        super().__init__(checkpoint, machine)
+        super().__init__(checkpoint, machine, (ENCODER, _FLOW))
         self._checkpoint = checkpoint
         self.resolution = checkpoint.resolution
 
@@ -36,7 +37,7 @@ class Model(SLatModel):
             InputError: nothing is occupied.
         """
         steps = how.schedule(self._checkpoint.structure_sampling)
-        with self._using(FLOW, "structure") as flow:
+        with self._using(_FLOW, "structure") as flow:
             (noise,) = self._noise(seed).first()
             denoiser = StructureDenoiser(flow, tokens, steps, effort.one_batch)
             velocity = guided_velocity(denoiser, steps, how.strength, len(tokens), how.mode)

@@ -17,7 +17,6 @@ from pipelines.base import Kept, Machine, Pipeline, Progress, Result
 from pipelines.effort import PIECES
 from pipelines.errors import InputError
 from pipelines.showcase import write_showcase
-from pipelines.slat.checkpoint import ENCODER
 from pipelines.slat.kernels import compile_kernels
 from pipelines.slat.model import Surface
 from pipelines.slat.pictures import prepare
@@ -26,7 +25,7 @@ from pipelines.slat.sampling import SamplerSettings
 from pipelines.slat.splats import splat_thumbnail
 from pipelines.trellis import assets
 from pipelines.trellis.checkpoint import REPOSITORY, Checkpoint
-from pipelines.trellis.model import FLOW, Model
+from pipelines.trellis.model import Model
 from pipelines.trellis.params import TrellisParams
 from pipelines.trellis.structure import Structure, read_structure
 from storage import keys
@@ -56,7 +55,7 @@ class TrellisPipeline(Pipeline):
 
     def setup(self) -> None:
         compile_kernels()
-        self._model.warm([ENCODER, FLOW])
+        self._model.warm()
 
     def plan(self, params: TrellisParams) -> Mapping[str, float]:
         left_out = {"both": (), "stage1": _SECOND, "stage2": _OF_PICTURES}[params.stage]
