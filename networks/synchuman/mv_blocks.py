@@ -7,6 +7,8 @@ Letters: N = D B V rows as `Rows` has them, C channels, S side of a picture.
 In half precision x and temb are of the type of the convolutions and linear layers; norms may stay float32.
 """
 
+from typing import Any
+
 import torch
 from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
@@ -85,31 +87,11 @@ class DownBlock2D(nn.Module):
 class CrossAttnDownBlockMV2D(DownBlock2D):
     """A transformer after each residual block."""
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        out_channels: int,
-        temb_channels: int,
-        num_layers: int,
-        heads: int,
-        cross_attention_dim: int,
-        norm_groups: int = 32,
-        eps: float = 1e-5,
-        add_downsample: bool = True,
-        transformer_layers: int = 1,
-    ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            temb_channels=temb_channels,
-            num_layers=num_layers,
-            norm_groups=norm_groups,
-            eps=eps,
-            add_downsample=add_downsample,
-        )
+    def __init__(self, *, heads: int, cross_attention_dim: int, transformer_layers: int = 1, **levels: Any) -> None:
+        super().__init__(**levels)
+        channels, groups = levels["out_channels"], levels.get("norm_groups", 32)
         self.attentions = _transformers(
-            num_layers, out_channels, heads, cross_attention_dim, norm_groups, transformer_layers
+            len(self.resnets), channels, heads, cross_attention_dim, groups, transformer_layers
         )
 
     def _across(self, index: int, x: Tensor, rows: Rows, text: TextCache) -> Tensor:
@@ -201,33 +183,11 @@ class UpBlock2D(nn.Module):
 class CrossAttnUpBlockMV2D(UpBlock2D):
     """A transformer after each residual block."""
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        out_channels: int,
-        prev_output_channel: int,
-        temb_channels: int,
-        num_layers: int,
-        heads: int,
-        cross_attention_dim: int,
-        norm_groups: int = 32,
-        eps: float = 1e-5,
-        add_upsample: bool = True,
-        transformer_layers: int = 1,
-    ) -> None:
-        super().__init__(
-            in_channels=in_channels,
-            out_channels=out_channels,
-            prev_output_channel=prev_output_channel,
-            temb_channels=temb_channels,
-            num_layers=num_layers,
-            norm_groups=norm_groups,
-            eps=eps,
-            add_upsample=add_upsample,
-        )
+    def __init__(self, *, heads: int, cross_attention_dim: int, transformer_layers: int = 1, **levels: Any) -> None:
+        super().__init__(**levels)
+        channels, groups = levels["out_channels"], levels.get("norm_groups", 32)
         self.attentions = _transformers(
-            num_layers, out_channels, heads, cross_attention_dim, norm_groups, transformer_layers
+            len(self.resnets), channels, heads, cross_attention_dim, groups, transformer_layers
         )
 
     def _across(self, index: int, x: Tensor, rows: Rows, text: TextCache) -> Tensor:

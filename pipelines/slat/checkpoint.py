@@ -27,6 +27,8 @@ class OfficialFiles(ABC):
     """Of one family and the image encoder, which all of these models use; nothing is read before it is needed.
 
     Attributes:
+        first_shapes: of the first stage's latents, in the order that their noise is drawn.
+        resolution: voxels along a side of the decoded structure; 64 in the official files.
         latent_sampling: of the structured latent.
         mean, std: (C,) of the structured latent.
 
@@ -34,6 +36,8 @@ class OfficialFiles(ABC):
         PipelineUnavailable: a file is missing or is not what it should be; the message names the remedy.
     """
 
+    first_shapes: tuple[tuple[int, ...], ...]
+    resolution: int
     latent_sampling: Sampling
     mean: Tensor
     std: Tensor

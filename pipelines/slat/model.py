@@ -28,6 +28,7 @@ from pipelines.effort import Effort, is_out_of_memory
 from pipelines.errors import InputError
 from pipelines.residents import Residents, memory_of
 from pipelines.slat.checkpoint import ENCODER, OfficialFiles
+from pipelines.slat.noise import Noise
 from pipelines.slat.pictures import encoder_input
 from pipelines.slat.sampling import SamplerSettings, StepDone, checked, sampled
 
@@ -58,6 +59,7 @@ class SLatModel:
     def __init__(self, checkpoint: OfficialFiles, machine: Machine, first: Sequence[str]) -> None:
         torso = torch.float32 if machine.device == "cpu" else torch.float16
         self._files, self._first = checkpoint, first
+        self.resolution = checkpoint.resolution
         self._device = torch.device(machine.device)
         if self._device.type == "cuda":
             torch.cuda.set_device(self._device)  # where kernels are launched and probes are made
@@ -94,7 +96,7 @@ class SLatModel:
             pixels = encoder_input(squares, encoder.img_size).to(self._device)
             return torch.cat([normalised(encoder(view[None])) for view in pixels])
 
-    def _occupied(self, latent: Tensor) -> Ints:
+    def occupied(self, latent: Tensor) -> Ints:
         """(N, 3) int32 voxels of a structure's latent, ascending.
 
         Raises:
@@ -107,18 +109,19 @@ class SLatModel:
             raise InputError("the model sees no object in the picture; send one of a single thing, or change seed")
         return coords.int().cpu().numpy()
 
-    def _latent(
-        self, voxels: Voxels, noise: Tensor, tokens: Tensor, how: SamplerSettings, effort: Effort, done: StepDone
-    ) -> Tensor:
-        """(N, C) denormalised structured latent, from as much noise."""
-        steps = how.schedule(self._files.latent_sampling)
+    def latent(
+        self, coords: Ints, tokens: Tensor, seed: int, how: SamplerSettings, effort: Effort, done: StepDone
+    ) -> tuple[Tensor, Voxels]:
+        """(N, C) denormalised structured latent on the voxels."""
+        steps, voxels = how.schedule(self._files.latent_sampling), self._voxels(coords)
+        noise = self._noise(seed).latent(len(coords), len(self._files.mean)).to(self._device)
         with self._using("slat_flow_model", "latent") as flow:
             denoiser = LatentDenoiser(flow, voxels, tokens, steps, effort.one_batch)
             velocity = guided_velocity(denoiser, steps, how.strength, len(tokens), how.mode)
-            states = flow_euler(noise.to(self._device), steps, velocity, self._files.latent_sampling.sigma_min)
+            states = flow_euler(noise, steps, velocity, self._files.latent_sampling.sigma_min)
             sample = sampled(states, steps.steps, done)
             mean, std = self._files.mean.to(self._device), self._files.std.to(self._device)
-            return checked(sample, "the latent") * std + mean
+            return checked(sample, "the latent") * std + mean, voxels
 
     def gaussians(self, latent: Tensor, voxels: Voxels, *views: Tensor) -> Gaussians:
         """3D Gaussians around the voxels, +Z up.
@@ -158,7 +161,9 @@ class SLatModel:
         points = to_glb(vertices.cpu().numpy())
         return Surface(np.ascontiguousarray(points), faces.cpu().numpy(), colours)
 
-    def voxels(self, coords: Ints) -> Voxels:
-        """The neighbourhoods and windows of (N, 3) voxels, on the device."""
+    def _voxels(self, coords: Ints) -> Voxels:
         rows = np.concatenate([np.zeros((len(coords), 1), np.int32), coords.astype(np.int32)], axis=1)
         return Voxels(torch.from_numpy(rows).to(self._device))
+
+    def _noise(self, seed: int) -> Noise:
+        return Noise(seed, self._files.first_shapes)

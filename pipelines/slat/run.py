@@ -1,21 +1,45 @@
-"""One job of a model with two stages: the first one's result is kept, so that no later attempt makes it again."""
+"""A model with two stages, and one job of it. What the first one gives is kept, so that no attempt makes it again."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from pipelines.base import Kept, Machine, Progress, Result
+from pipelines.base import Kept, Machine, Pipeline, Progress, Result
 from pipelines.clock import Clock
 from pipelines.effort import BRANCHES, Attempts, usual
 from pipelines.errors import InputError
+from pipelines.slat.kernels import compile_kernels
 from pipelines.slat.model import SLatModel
 from pipelines.slat.sampling import StepDone
 from storage import keys
 
 _KEPT = PurePosixPath(keys.STRUCTURE).name
 
+M = TypeVar("M", bound=SLatModel)
 S = TypeVar("S")  # what the first stage gives
+
+
+class TwoStagePipeline(Pipeline, Generic[M]):
+    """
+    Attributes:
+        FIRST, SECOND: the parts of PLAN that the other stage does without.
+    """
+
+    FIRST: ClassVar[tuple[str, ...]]
+    SECOND: ClassVar[tuple[str, ...]]
+
+    def __init__(self, machine: Machine, model: M) -> None:
+        super().__init__(machine)
+        self._model = model
+
+    def setup(self) -> None:
+        compile_kernels()
+        self._model.warm()
+
+    def plan(self, params: Any) -> Mapping[str, float]:
+        left_out = {"both": (), "stage1": self.SECOND, "stage2": self.FIRST}[params.stage]
+        return {stage: share for stage, share in self.PLAN.items() if stage not in left_out}
 
 
 class TwoStageRun(ABC, Generic[S]):

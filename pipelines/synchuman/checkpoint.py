@@ -41,8 +41,7 @@ class Checkpoint(OfficialFiles):
     """The files of one model, found and named; nothing is read but their numbers.
 
     Attributes:
-        images_shape, structure_shape: of the first stage's latents: (10, C, I, I) and (1, C, S, S, S).
-        resolution: voxels along a side of the decoded structure; 64 in the official files.
+        first_shapes: (1, C, S, S, S) of the structure and (10, C, I, I) of the views.
         clip_pictures: how pictures are made ready for the CLIP image encoder.
     """
 
@@ -54,8 +53,8 @@ class Checkpoint(OfficialFiles):
             self._folders = {key: f"{_FIRST}/{named[kind]}" for key, (kind, _) in _CLASSES.items()}
             joint = self._config(JOINT)
             views, size, side = joint.get("num_views", 5), joint["sample_size"], joint.get("resolution", 16)
-            self.images_shape = (2 * views, joint["out_channels"], size, size)
-            self.structure_shape = (1, joint.get("trellis_in_channels", 8), side, side, side)
+            structure = (1, joint.get("trellis_in_channels", 8), side, side, side)
+            self.first_shapes = (structure, (2 * views, joint["out_channels"], size, size))
             processor = next(named[kind] for kind in (_PICTURES, "CLIPFeatureExtractor") if kind in named)
             self.clip_pictures = ClipPictures.from_config(self._read(f"{_FIRST}/{processor}/preprocessor_config.json"))
             args = second["args"]

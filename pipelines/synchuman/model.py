@@ -7,15 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geometry.mesh import Floats, Ints, Pixels
-from networks.ops.voxels import Voxels
+from geometry.mesh import Floats, Pixels
 from networks.samplers.flow_euler import schedule
 from networks.synchuman.joint_flow import JointVelocity, Picture, joint_flow
 from pipelines.base import Machine
 from pipelines.effort import Effort
 from pipelines.slat.checkpoint import ENCODER
 from pipelines.slat.model import SLatModel
-from pipelines.slat.noise import Noise
 from pipelines.slat.sampling import SamplerSettings, StepDone, checked
 from pipelines.synchuman.checkpoint import JOINT, Checkpoint
 from pipelines.synchuman.conditioning import clip_input, truncated, vae_input
@@ -34,7 +32,6 @@ class Model(SLatModel):
         super().__init__(checkpoint, machine, (ENCODER, JOINT))
         self._checkpoint = checkpoint
         self._prompt = checkpoint.prompts()
-        self.resolution = checkpoint.resolution
 
     def warm(self) -> None:
         super().warm()
@@ -88,14 +85,6 @@ class Model(SLatModel):
                 done(len(pictures), len(rows))
             return np.stack(pictures)
 
-    def structure(self, latent: Tensor) -> Ints:
-        """(N, 3) int32 occupied voxels, ascending.
-
-        Raises:
-            InputError: nothing is occupied.
-        """
-        return self._occupied(latent)
-
     def features(self, pictures: MultiView) -> tuple[Tensor, Tensor]:
         """(1, 4, P, P, F) what the image encoder sees in the colours and in the normals of the body."""
         with self._using(ENCODER, "features") as encoder:
@@ -106,17 +95,6 @@ class Model(SLatModel):
                 return encoder.intermediate(pixels.to(self._device), layers)
 
             return feature_grid(pictures.colour[BODY], encode, side), feature_grid(pictures.normal[BODY], encode, side)
-
-    def latent(
-        self, coords: Ints, tokens: Tensor, seed: int, how: SamplerSettings, effort: Effort, done: StepDone
-    ) -> tuple[Tensor, Voxels]:
-        """(N, C) denormalised structured latent on the voxels."""
-        voxels = self.voxels(coords)
-        noise = self._noise(seed).latent(len(coords), len(self._checkpoint.mean))
-        return self._latent(voxels, noise, tokens, how, effort, done), voxels
-
-    def _noise(self, seed: int) -> Noise:
-        return Noise(seed, (self._checkpoint.structure_shape, self._checkpoint.images_shape))
 
 
 def _layers(depth: int) -> tuple[int, ...]:

@@ -12,14 +12,13 @@ from geometry.finish import Finished, finish
 from geometry.gaussians import Gaussians
 from geometry.mesh import Mesh
 from pipelines import files
-from pipelines.base import Kept, Machine, Pipeline, Progress, Result
+from pipelines.base import Kept, Machine, Progress, Result
 from pipelines.effort import PIECES
 from pipelines.errors import InputError
 from pipelines.showcase import write_showcase
-from pipelines.slat.kernels import compile_kernels
 from pipelines.slat.model import Surface
 from pipelines.slat.pictures import cropped
-from pipelines.slat.run import TwoStageRun
+from pipelines.slat.run import TwoStagePipeline, TwoStageRun
 from pipelines.slat.sampling import SamplerSettings
 from pipelines.synchuman.checkpoint import REPOSITORY, Checkpoint
 from pipelines.synchuman.model import Model
@@ -30,12 +29,10 @@ from pipelines.synchuman.texture import seen_colours
 from pipelines.synchuman.views import VIEWS, MultiView
 from storage import keys
 
-_FIRST = ("foreground", "conditioning", "views", "pictures", "preview")
-_SECOND = ("features", "latent", "decoding", "mesh", "turntable")
 _FEWEST_TRIANGLES = 200
 
 
-class SyncHumanPipeline(Pipeline):
+class SyncHumanPipeline(TwoStagePipeline[Model]):
     """SyncHuman, one picture of a person to a textured asset, by its official files."""
 
     PLAN: ClassVar[Mapping[str, float]] = {
@@ -50,18 +47,11 @@ class SyncHumanPipeline(Pipeline):
         "mesh": 0.15,
         "turntable": 0.05,
     }
+    FIRST = ("foreground", "conditioning", "views", "pictures", "preview")
+    SECOND = ("features", "latent", "decoding", "mesh", "turntable")
 
     def __init__(self, machine: Machine) -> None:
-        super().__init__(machine)
-        self._model = Model(Checkpoint(machine.weights), machine)
-
-    def setup(self) -> None:
-        compile_kernels()
-        self._model.warm()
-
-    def plan(self, params: SyncHumanParams) -> Mapping[str, float]:
-        left_out = {"both": (), "stage1": _SECOND, "stage2": _FIRST}[params.stage]
-        return {stage: share for stage, share in self.PLAN.items() if stage not in left_out}
+        super().__init__(machine, Model(Checkpoint(machine.weights), machine))
 
     def run(self, images: Sequence[Path], params: SyncHumanParams, out: Path, progress: Progress, kept: Kept) -> Result:
         return _Run(self._model, self.machine, params, out, progress, kept).carry_out(images)
@@ -94,7 +84,7 @@ class _Run(TwoStageRun[FirstStage]):
         latents, structure = self._views(prepared)
         with self._clock("pictures"):
             pictures = self._attempts("pictures", lambda effort: self._model.decoded(latents, self._told("pictures")))
-            coords = self._attempts("structure", lambda effort: self._model.structure(structure))
+            coords = self._attempts("structure", lambda effort: self._model.occupied(structure))
         normal, colour = pictures[: len(VIEWS)], pictures[len(VIEWS) :]
         return first_stage(
             coords, self._model.resolution, normal, colour, prepared.body, published(prepared.cutout.rgba)

@@ -24,9 +24,7 @@ class Checkpoint(OfficialFiles):
     """The files of one model, found and named; nothing is read but their numbers.
 
     Attributes:
-        structure_shape: (1, C, R, R, R) of the structure's latent.
-        structure_sampling: of the same.
-        resolution: voxels along a side of the structure; 64 in the official files.
+        structure_sampling: of the structure's latent.
     """
 
     def __init__(self, sources: Sources) -> None:
@@ -38,7 +36,7 @@ class Checkpoint(OfficialFiles):
             self.structure_sampling = sampling(args["sparse_structure_sampler"])
             self.latent_sampling = sampling(args["slat_sampler"])
             flow = self._read(self._file("sparse_structure_flow_model", ".json"))["args"]
-            self.structure_shape = (1, flow["in_channels"], *[flow["resolution"]] * 3)
+            self.first_shapes = ((1, flow["in_channels"], *[flow["resolution"]] * 3),)
             self.resolution = int(self._read(self._file("slat_decoder_mesh", ".json"))["args"]["resolution"])
             self.mean, self.std = (torch.tensor(args["slat_normalization"][name]) for name in ("mean", "std"))
 

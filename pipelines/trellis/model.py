@@ -15,7 +15,6 @@ from pipelines.base import Machine
 from pipelines.effort import Effort
 from pipelines.slat.checkpoint import ENCODER
 from pipelines.slat.model import SLatModel
-from pipelines.slat.noise import Noise
 from pipelines.slat.sampling import SamplerSettings, StepDone, checked, sampled
 from pipelines.trellis.checkpoint import Checkpoint
 
@@ -27,8 +26,7 @@ class Model(SLatModel):
 
     def __init__(self, checkpoint: Checkpoint, machine: Machine) -> None:
         super().__init__(checkpoint, machine, (ENCODER, _FLOW))
-        self._checkpoint = checkpoint
-        self.resolution = checkpoint.resolution
+        self._structure_sampling = checkpoint.structure_sampling
 
     def structure(self, tokens: Tensor, seed: int, how: SamplerSettings, effort: Effort, done: StepDone) -> Ints:
         """(N, 3) int32 occupied voxels, ascending.
@@ -36,26 +34,15 @@ class Model(SLatModel):
         Raises:
             InputError: nothing is occupied.
         """
-        steps = how.schedule(self._checkpoint.structure_sampling)
+        steps = how.schedule(self._structure_sampling)
         with self._using(_FLOW, "structure") as flow:
             (noise,) = self._noise(seed).first()
             denoiser = StructureDenoiser(flow, tokens, steps, effort.one_batch)
             velocity = guided_velocity(denoiser, steps, how.strength, len(tokens), how.mode)
-            states = flow_euler(noise.to(self._device), steps, velocity, self._checkpoint.structure_sampling.sigma_min)
+            states = flow_euler(noise.to(self._device), steps, velocity, self._structure_sampling.sigma_min)
             latent = sampled(states, steps.steps, done)
             del denoiser, velocity, states  # the next network may need their room
-        return self._occupied(latent)
-
-    def latent(
-        self, coords: Ints, tokens: Tensor, seed: int, how: SamplerSettings, effort: Effort, done: StepDone
-    ) -> tuple[Tensor, Voxels]:
-        """(N, C) denormalised structured latent on the voxels."""
-        voxels = self.voxels(coords)
-        noise = self._noise(seed).latent(len(coords), len(self._checkpoint.mean))
-        return self._latent(voxels, noise, tokens, how, effort, done), voxels
-
-    def _noise(self, seed: int) -> Noise:
-        return Noise(seed, (self._checkpoint.structure_shape,))
+        return self.occupied(latent)
 
     def radiance_field(self, latent: Tensor, voxels: Voxels) -> RadianceField:
         """Low-rank volumes of the voxels, on the CPU."""

@@ -13,14 +13,13 @@ from geometry.gaussians import Gaussians
 from geometry.mesh import Mesh, Pixels
 from geometry.views import splat_views, view_colours
 from pipelines import files
-from pipelines.base import Kept, Machine, Pipeline, Progress, Result
+from pipelines.base import Kept, Machine, Progress, Result
 from pipelines.effort import PIECES
 from pipelines.errors import InputError
 from pipelines.showcase import write_showcase
-from pipelines.slat.kernels import compile_kernels
 from pipelines.slat.model import Surface
 from pipelines.slat.pictures import prepare
-from pipelines.slat.run import TwoStageRun
+from pipelines.slat.run import TwoStagePipeline, TwoStageRun
 from pipelines.slat.sampling import SamplerSettings
 from pipelines.slat.splats import splat_thumbnail
 from pipelines.trellis import assets
@@ -30,12 +29,10 @@ from pipelines.trellis.params import TrellisParams
 from pipelines.trellis.structure import Structure, read_structure
 from storage import keys
 
-_OF_PICTURES = ("foreground", "structure", "preview")  # what a job that goes on from a structure leaves out
-_SECOND = ("latent", "decoding", "mesh", "turntable")
 _VIEWS, _VIEW_SIDE = 40, 768  # of the splats, for the texture
 
 
-class TrellisPipeline(Pipeline):
+class TrellisPipeline(TwoStagePipeline[Model]):
     """Microsoft's TRELLIS, image-large, by its official files."""
 
     PLAN: ClassVar[Mapping[str, float]] = {
@@ -48,18 +45,11 @@ class TrellisPipeline(Pipeline):
         "mesh": 0.13,
         "turntable": 0.06,
     }
+    FIRST = ("foreground", "structure", "preview")
+    SECOND = ("latent", "decoding", "mesh", "turntable")
 
     def __init__(self, machine: Machine) -> None:
-        super().__init__(machine)
-        self._model = Model(Checkpoint(machine.weights), machine)
-
-    def setup(self) -> None:
-        compile_kernels()
-        self._model.warm()
-
-    def plan(self, params: TrellisParams) -> Mapping[str, float]:
-        left_out = {"both": (), "stage1": _SECOND, "stage2": _OF_PICTURES}[params.stage]
-        return {stage: share for stage, share in self.PLAN.items() if stage not in left_out}
+        super().__init__(machine, Model(Checkpoint(machine.weights), machine))
 
     def run(self, images: Sequence[Path], params: TrellisParams, out: Path, progress: Progress, kept: Kept) -> Result:
         return _Run(self._model, self.machine, params, out, progress, kept).carry_out(images)
