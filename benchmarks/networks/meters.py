@@ -49,15 +49,38 @@ def timed(work: Callable[[], T], device: str) -> tuple[T, float]:
 
 def watched(work: Callable[[], T], device: str) -> tuple[T, float, int | None]:
     """The result, its seconds and its peak of memory."""
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        result, seconds = timed(work, device)
-        return result, seconds, torch.cuda.max_memory_allocated(device) - before
-    before_host = _reset_host()
-    result, seconds = timed(work, device)
-    return result, seconds, None if before_host is None else max(0, _status("VmHWM") - before_host)
+    watch = Watch(device)
+    result = work()
+    return result, *watch.stop()
+
+
+class Watch:
+    """Seconds and peak of memory from here on."""
+
+    def __init__(self, device: str) -> None:
+        gc.collect()
+        self._device = device
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before: int | None = torch.cuda.memory_allocated(device)
+        else:
+            self._before = _reset_host()
+        synchronise(device)
+        self._began = time.perf_counter()
+
+    def seconds(self) -> float:
+        """Until now, when the device has finished."""
+        synchronise(self._device)
+        return time.perf_counter() - self._began
+
+    def stop(self) -> tuple[float, int | None]:
+        """Seconds, and bytes at most beyond those at the start; None where they cannot be told."""
+        seconds = self.seconds()
+        if self._before is None:
+            return seconds, None
+        on_cuda = self._device.startswith("cuda")
+        peak = torch.cuda.max_memory_allocated(self._device) if on_cuda else _status("VmHWM")
+        return seconds, max(0, peak - self._before)
 
 
 def synchronise(device: str) -> None:

@@ -87,7 +87,7 @@ def network(config: Mapping[str, Any], device: str, torso: torch.dtype, blocks: 
     generator = torch.Generator(device).manual_seed(0)
     with torch.no_grad():
         for name, value in (*made.named_parameters(), *made.named_buffers()):
-            _draw(name, value, generator)
+            draw(name, value, generator)
     return made.requires_grad_(False).eval()
 
 
@@ -102,7 +102,7 @@ def skeleton(config: Mapping[str, Any], blocks: int | None = None) -> nn.Module:
         return build({"name": config["name"], "args": args}).to("meta")  # its buffer of positions too
 
 
-def _draw(name: str, value: Tensor, generator: torch.Generator) -> None:
+def draw(name: str, value: Tensor, generator: torch.Generator) -> None:
     """Weights that keep activations at about one, so that a half-precision torso does not overflow."""
     if value.ndim > 1 and not name.endswith("gamma"):
         reach = math.sqrt(3 * len(value) / value.numel())
