@@ -25,7 +25,7 @@ _SHORTAGES = (
     "unable to find an engine",
 )
 _SLICE = 2**17
-_PICTURES = 2
+_PICTURES, _FEWEST_PICTURES = 10, 2  # of twenty: half of them fill any device
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,16 @@ class Effort:
     extract_on_host: bool = False
 
 
-SMALLEST = Effort(one_batch=False, pictures=_PICTURES, rows=_SLICE, extract_on_host=True)
+SMALLEST = Effort(one_batch=False, pictures=_FEWEST_PICTURES, rows=_SLICE, extract_on_host=True)
 BRANCHES = "with the guidance's two branches one after the other"
 PIECES = f"in pieces of {_SLICE:,} voxels, the surface extracted beside the device"
 
 
 def usual(device: str, low_vram: bool) -> Effort:
     """What a device is asked to do at first. On a CPU one batch gains nothing."""
-    whole = not low_vram
-    return Effort(device != "cpu" and whole, None if whole else _PICTURES, None if whole else _SLICE)
+    if low_vram:
+        return Effort(pictures=_FEWEST_PICTURES, rows=_SLICE)
+    return Effort(one_batch=device != "cpu", pictures=_PICTURES)
 
 
 class Attempts:

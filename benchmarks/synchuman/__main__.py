@@ -159,7 +159,7 @@ def measured(
 
 def _whole(run: Run, told: bool = True) -> tuple[list[Row], float]:
     """Every stage, and how far the two ways of guidance are apart."""
-    effort, rows = Effort(one_batch=True), []
+    effort, rows = MODES["default"], []
     picture = run.conditioning()
     run.decoding(*run.first_stage(picture, effort))
     features = run.features()

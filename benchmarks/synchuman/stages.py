@@ -13,7 +13,7 @@ from benchmarks.networks.meters import Watch
 from benchmarks.networks.stages import closed_shell, distances, finite
 from benchmarks.networks.subjects import shell
 from benchmarks.synchuman.counting import Live, counting
-from benchmarks.synchuman.subjects import Drawn, Size
+from benchmarks.synchuman.subjects import FIRST, SECOND, Drawn, Size
 from geometry.feature_field import cube_field
 from geometry.flexicubes import extract
 from networks.ops.voxels import Voxels
@@ -148,13 +148,13 @@ class Run:
 
     def __post_init__(self) -> None:
         checkpoint = Drawn(self.size, self.device, self.torso)
-        self._shapes = checkpoint.images_shape, checkpoint.structure_shape
+        self._shapes = checkpoint.first_shapes[::-1]
         self.model = Model(checkpoint, Machine(self.device))
         self.model.residents = self._residents = _Watched(checkpoint, self.device, self.meter)
 
     def load(self, *keys: str) -> None:
         """Puts networks on the device; their turns are not told."""
-        for key in keys or self.size.networks:
+        for key in keys or dict.fromkeys(FIRST + SECOND):
             with self._residents.using(key, "loading"):
                 pass
         self._residents.rows.clear()
@@ -185,7 +185,7 @@ class Run:
 
     def decoding(self, images: Tensor, structure: Tensor) -> None:
         self._check("pictures", torch.from_numpy(self.model.decoded(images, lambda step, of: None)))
-        self.model.structure(structure)
+        self.model.occupied(structure)
 
     def features(self) -> tuple[Tensor, Tensor]:
         """As `Model.features`."""
@@ -205,7 +205,7 @@ class Run:
         voxels = self.voxels(wanted)
         result = self._normal(len(voxels), _LATENT_CHANNELS)
         how = SamplerSettings(self.steps[1], 5.0, interval=self.interval)
-        self.model.voxels = lambda coords: voxels  # type: ignore[method-assign]
+        self.model._voxels = lambda coords: voxels  # type: ignore[method-assign]
         with suppress(_Enough):
             coords = voxels.coords[:, 1:].cpu().numpy()
             result, _ = self.model.latent(coords, tokens, 0, how, effort, self._step)

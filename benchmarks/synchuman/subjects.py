@@ -31,7 +31,8 @@ _FILES = {
     "slat_decoder_gs": "synchuman/decoder_GS",
     "slat_decoder_mesh": "synchuman/decoder_Mesh",
 }
-FIRST = (ENCODER, "image_encoder", "vae", "text_encoder", JOINT, STRUCTURE_DECODER)
+_PROMPTS = "text_encoder"  # runs once, on the CPU
+FIRST = (ENCODER, "image_encoder", "vae", JOINT, STRUCTURE_DECODER)
 SECOND = (ENCODER, "slat_flow_model", "slat_decoder_gs", "slat_decoder_mesh")
 _SEEN, _TEXT = 64, 32  # channels of the image encoder and of the text encoder at tiny size
 _CLIP = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -117,8 +118,8 @@ class Drawn(Checkpoint):
         self._size, self._device, self._torso = size, device, torso
         joint = size.args(JOINT)
         side, image = joint["resolution"], joint["sample_size"]
-        self.images_shape = (10, joint["out_channels"], image, image)
-        self.structure_shape = (1, joint["trellis_in_channels"], side, side, side)
+        structure = (1, joint["trellis_in_channels"], side, side, side)
+        self.first_shapes = (structure, (10, joint["out_channels"], image, image))
         self.clip_pictures = _clip_pictures(int(size.args("image_encoder")["image_size"]))
         self.latent_sampling = Sampling(1e-5, 3.0, (0.5, 1.0))
         self.mean, self.std = torch.zeros(8), torch.ones(8)
@@ -129,10 +130,9 @@ class Drawn(Checkpoint):
 
     def load(self, key: str, torso: torch.dtype) -> nn.Module:
         network = self._skeleton(key)
-        tensors = self._drawn(network)
-        if key in LIBRARIES:
-            return load(key, self._size.args(key), tensors, self._torso)
-        return fill(network, tensors, torch.float32 if key == ENCODER else self._torso)
+        tensors = self._drawn(network, "cpu" if key == _PROMPTS and self._device != "meta" else self._device)
+        dtype = torch.float32 if key in (ENCODER, _PROMPTS) else self._torso
+        return load(key, self._size.args(key), tensors, dtype) if key in LIBRARIES else fill(network, tensors, dtype)
 
     def _skeleton(self, key: str) -> nn.Module:
         args = self._size.args(key)
@@ -143,12 +143,12 @@ class Drawn(Checkpoint):
                 return CrossSpaceModel(**args)
             return VisionTransformer(**args) if key == ENCODER else build(self._size.networks[key])
 
-    def _drawn(self, network: nn.Module) -> dict[str, Tensor]:
+    def _drawn(self, network: nn.Module, device: str) -> dict[str, Tensor]:
         derived = getattr(network, "DERIVED", ())
         shapes = {name: value.shape for name, value in network.state_dict().items() if name not in derived}
-        tensors = {name: torch.empty(shape, device=self._device) for name, shape in shapes.items()}
-        if self._device != "meta":
-            generator = torch.Generator(self._device).manual_seed(0)
+        tensors = {name: torch.empty(shape, device=device) for name, shape in shapes.items()}
+        if device != "meta":
+            generator = torch.Generator(device).manual_seed(0)
             for name, value in tensors.items():
                 draw(name, value, generator)
         return tensors
