@@ -1,7 +1,8 @@
 """Which of a network's layers run in half precision, as the official files have it.
 
 The torso's linear layers and convolutions may; embeddings, first and last layers and our own norms stay float32. A
-norm of torch's own kind has to be of the type of its input, and is cast with the rest; its statistics are float32.
+layer norm of torch's own kind has to be of the type of its input, and is cast with the rest, its statistics being
+float32 all the same; what is derived from it here computes in float32.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,6 @@ from torch import nn
 from networks.layers.sparse import Kernel
 
 _CAST = (nn.Linear, nn.Conv2d, nn.Conv3d, Kernel)
-_NORMS = (nn.GroupNorm, nn.LayerNorm)  # exactly: what is derived from them here computes in float32
 
 
 def torso_modules(network: nn.Module) -> list[nn.Module]:
@@ -26,7 +26,7 @@ def _layers(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def _is_cast(layer: nn.Module) -> bool:
-    return isinstance(layer, _CAST) or (type(layer) in _NORMS and any(True for _ in layer.parameters()))
+    return isinstance(layer, _CAST) or (type(layer) is nn.LayerNorm and layer.elementwise_affine)
 
 
 def set_torso(network: nn.Module, dtype: torch.dtype) -> None:

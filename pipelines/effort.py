@@ -47,6 +47,7 @@ class Effort:
 
 SMALLEST = Effort(one_batch=False, pictures=_FEWEST_PICTURES, rows=_SLICE, extract_on_host=True)
 BRANCHES = "with the guidance's two branches one after the other"
+FEWER_PICTURES = f"{BRANCHES} and {_FEWEST_PICTURES} pictures at a time"
 PIECES = f"in pieces of {_SLICE:,} voxels, the surface extracted beside the device"
 
 

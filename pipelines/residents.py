@@ -1,8 +1,8 @@
 """Which networks are on the device, and what the stages need beside them.
 
 A ledger remembers what was measured: the weight of each network, and the most that each stage took on top. Before a
-stage starts, networks that were used longest ago leave the device until there is room for it. On a device told to be
-short of memory only the network at work is there.
+stage starts, networks that were used longest ago leave the device until there is room for it; if that is not enough, so do
+other models of this process. On a device told to be short of memory only the network at work is there.
 """
 
 import gc
@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import torch
 from torch import nn
 
+_EVERYBODY: "WeakSet[Residents]" = WeakSet()  # of this process, whatever the model
 _UNMEASURED = 3 * 2**30  # bytes a stage is given room for until it has run once
 
 
@@ -116,6 +118,7 @@ class Residents:
         self._memory = memory
         self._networks: dict[str, nn.Module] = {}  # all that are loaded; those used last come last
         self._here: set[str] = set()
+        _EVERYBODY.add(self)
 
     @property
     def on_device(self) -> set[str]:
@@ -137,11 +140,16 @@ class Residents:
                 self._memory.release()
 
     def empty(self) -> None:
-        """Nothing of ours is left on the device."""
-        for key in list(self._here):
-            self._leave(key)
+        """Nothing of this process's models is left on the device."""
+        for one in (self, *self._others()):
+            for key in list(one._here):
+                one._leave(key)
         gc.collect()
         self._memory.release()
+
+    def _others(self) -> "list[Residents]":
+        """Those of other models on the same device."""
+        return [one for one in _EVERYBODY if one is not self and one._device == self._device]
 
     def _arrive(self, key: str, beside: int) -> nn.Module:
         if key not in self._networks:
@@ -157,9 +165,12 @@ class Residents:
         return network
 
     def _make_room(self, wanted: int, keep: str) -> None:
-        others = [key for key in self._networks if key in self._here and key != keep]
-        while others and (self._low_vram or self._memory.free() < wanted):
-            self._leave(others.pop(0))
+        mine = [(self, key) for key in self._networks if key in self._here and key != keep]
+        others = [(one, key) for one in self._others() for key in one._networks if key in one._here]
+        leaving = iter(mine + others)
+        while (self._low_vram or self._memory.free() < wanted) and (found := next(leaving, None)):
+            one, key = found
+            one._leave(key)
             self._memory.release()
 
     def _leave(self, key: str) -> None:

@@ -27,8 +27,9 @@ from pipelines.slat.checkpoint import ENCODER
 from pipelines.slat.sampling import SamplerSettings
 from pipelines.synchuman.checkpoint import JOINT
 from pipelines.synchuman.model import Model
+from pipelines.synchuman.params import UP_SIDE
 from pipelines.synchuman.preparation import Prepared
-from pipelines.synchuman.views import SIDE, MultiView
+from pipelines.synchuman.views import MultiView
 
 _LATENT_CHANNELS = 8
 
@@ -197,7 +198,7 @@ class Run:
 
     def blank_features(self) -> tuple[Tensor, Tensor]:
         """Of the same shape."""
-        grid, channels = SIDE // 14, 4 * int(self.size.args(ENCODER)["embed_dim"])
+        grid, channels = UP_SIDE // 14, 4 * int(self.size.args(ENCODER)["embed_dim"])
         return self._normal(1, 4, grid, grid, channels), self._normal(1, 4, grid, grid, channels)
 
     def latent(self, tokens: Tensor, wanted: int, effort: Effort) -> tuple[Tensor, Voxels]:

@@ -22,7 +22,7 @@ class MultiHead(nn.Module):
         self, channels: int, heads: int, head_size: int, context_channels: int | None = None, bias: bool = False
     ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.scale = heads, head_size**-0.5
         inner = heads * head_size
         self.to_q = nn.Linear(channels, inner, bias=bias)
         self.to_k = nn.Linear(context_channels or channels, inner, bias=bias)

@@ -65,14 +65,14 @@ class Given(NamedTuple):
         rows: the order of the images.
         classes: (R, E) of each row.
         text: keys and values of the prompt.
-        condition: keys and values of the picture's tokens; None: zeros.
+        condition: keys and values of the picture's tokens.
         guided: how many halves, the first ones, see the condition.
     """
 
     rows: Rows
     classes: Tensor
     text: TextCache
-    condition: Condition | None
+    condition: Condition
     guided: int
 
 
@@ -127,8 +127,7 @@ class CrossSpaceModel(FlowTransformer):
         same_length(levels | {"down_block_types": down_block_types, "up_block_types": up_block_types})
         check_meetings(sample_size, down_block_types, up_block_types, widths, sync_blocks)
         super().__init__(model_channels, **{name: official[name] for name in FLOW & official.keys()})
-        self.sample_size, self.resolution, self.num_views = sample_size, resolution, num_views
-        self.in_channels, self.trellis_in_channels = in_channels, trellis_in_channels
+        self.resolution, self.num_views = resolution, num_views
         first = widths[0]
         common: dict[str, Any] = {"temb_channels": 4 * first, "norm_groups": norm_num_groups, "eps": norm_eps}
         self.conv_in = nn.Conv2d(in_channels, first, 3, padding=1)
@@ -150,7 +149,7 @@ class CrossSpaceModel(FlowTransformer):
         self.dual_CrossAttblocks_MV = nn.ModuleList(ImagesFromVoxels(w, *meeting) for w in sync_blocks["mv_dims"])
 
     def given(
-        self, labels: Tensor, prompt: Tensor | TextCache, cond: Tensor | Condition | None, rows: Rows, guided: int
+        self, labels: Tensor, prompt: Tensor | TextCache, cond: Tensor | Condition, rows: Rows, guided: int
     ) -> Given:
         """What does not change over a job's steps.
 

@@ -15,14 +15,6 @@ from networks.synchuman.rows import Rows
 _MOST = 2**24  # numbers that become float32 at a time
 
 
-class LayerNorm(nn.LayerNorm):
-    """Over the last axis. Statistics are float32 in half precision too, inside torch's kernel."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        return functional.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
-
-
 class GroupNorm(nn.GroupNorm):
     """Over all pixels and the channels of a group, in float32.
 
@@ -44,13 +36,13 @@ class MVTransformerBlock(nn.Module):
 
     def __init__(self, channels: int, heads: int, head_size: int, context_channels: int) -> None:
         super().__init__()
-        self.norm1 = LayerNorm(channels)
+        self.norm1 = nn.LayerNorm(channels)
         self.attn1 = CrossDomainAttention(channels, heads, head_size)
-        self.norm_mv = LayerNorm(channels)
+        self.norm_mv = nn.LayerNorm(channels)
         self.attn_mv = RowWiseAttention(channels, heads, head_size)
-        self.norm2 = LayerNorm(channels)
+        self.norm2 = nn.LayerNorm(channels)
         self.attn2 = TextAttention(channels, heads, head_size, context_channels)
-        self.norm3 = LayerNorm(channels)
+        self.norm3 = nn.LayerNorm(channels)
         self.ff = FeedForward(dim=channels, activation_fn="geglu")
 
     def forward(self, x: Tensor, rows: Rows, text: TextCache) -> Tensor:

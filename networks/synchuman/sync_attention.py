@@ -75,14 +75,15 @@ class VoxelsFromImages(nn.Module):
 
     def _attend(self, g: Tensor, pixels: Tensor) -> Tensor:
         attend, side = self.cross_attn_MV_to_Structure, pixels.shape[2]
-        q = attend.queries(g).unflatten(1, (side, side, side))
+        # Scaled before the products, which would sooner leave the range of half precision.
+        q = attend.queries(g).unflatten(1, (side, side, side)) * attend.scale
         k, v = attend.keys_values(pixels)
         # A column is an x or a y, so two batched products have all four scores of a voxel, and none is copied to it.
         scores = [
             torch.einsum("bxyzhe,bvzxhe->bxyzhv", q, k[:, _ALONG_X]),
             torch.einsum("bxyzhe,bvzyhe->bxyzhv", q, k[:, _ALONG_Y]),
         ]
-        weights = (torch.cat(scores, dim=-1).float() * q.shape[-1] ** -0.5).softmax(dim=-1).to(v.dtype)
+        weights = torch.cat(scores, dim=-1).float().softmax(dim=-1).to(v.dtype)
         across, along = weights.split(2, dim=-1)
         mixed = torch.einsum("bxyzhv,bvzxhe->bxyzhe", across, v[:, _ALONG_X])
         mixed = mixed + torch.einsum("bxyzhv,bvzyhe->bxyzhe", along, v[:, _ALONG_Y])

@@ -86,6 +86,7 @@ class SLatMeshDecoder(SLatDecoder):
             condition: what the blocks of a subclass see besides.
         """
         h = self.trunk(x, voxels, condition)
+        del condition  # which is wide, and the finest grid wants the room
         middle = voxels.subdivided()
         fine = middle.subdivided()
         h = self.upsample[0](h, voxels, middle)

@@ -71,7 +71,7 @@ class OfficialFiles(ABC):
         """Whatever a file is not, as it should be, is told with its remedy."""
         try:
             yield
-        except (WeightsMismatch, KeyError, TypeError, ValueError) as error:
+        except (WeightsMismatch, AttributeError, KeyError, TypeError, ValueError) as error:
             said = repr(error) if isinstance(error, KeyError) else str(error)  # which says no more than a name
             raise PipelineUnavailable(f"{what}: {said}; {self._remedy}") from error
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pipelines.base import Kept, Machine, Pipeline, Progress, Result
 from pipelines.clock import Clock
-from pipelines.effort import BRANCHES, Attempts, usual
+from pipelines.effort import BRANCHES, FEWER_PICTURES, SMALLEST, Attempts, usual
 from pipelines.errors import InputError
 from pipelines.slat.kernels import compile_kernels
 from pipelines.slat.model import SLatModel
@@ -67,7 +67,9 @@ class TwoStageRun(ABC, Generic[S]):
         self._clock = Clock(progress)
         effort = usual(machine.device, machine.low_vram)
         self._attempts = Attempts(effort, model.residents.empty)
-        self._fewer_branches = BRANCHES if effort.one_batch else ""  # one after the other is no less than that
+        # One after the other, and the fewest, is no less than that.
+        self._fewer_branches = BRANCHES if effort.one_batch else ""
+        self._fewer_pictures = FEWER_PICTURES if effort.pictures != SMALLEST.pictures else ""
         self.facts: dict[str, Any] = {"engine": engine, "learned": True}
         self.warnings: list[str] = []
 

@@ -34,7 +34,6 @@ _CLASSES = {
     "text_encoder": ("CLIPTextModel", "model.safetensors"),
     STRUCTURE_DECODER: ("SparseStructureDecoder", "model.safetensors"),
 }
-_PICTURES = "CLIPImageProcessor"
 
 
 class Checkpoint(OfficialFiles):
@@ -55,7 +54,7 @@ class Checkpoint(OfficialFiles):
             views, size, side = joint.get("num_views", 5), joint["sample_size"], joint.get("resolution", 16)
             structure = (1, joint.get("trellis_in_channels", 8), side, side, side)
             self.first_shapes = (structure, (2 * views, joint["out_channels"], size, size))
-            processor = next(named[kind] for kind in (_PICTURES, "CLIPFeatureExtractor") if kind in named)
+            processor = named.get("CLIPFeatureExtractor") or named["CLIPImageProcessor"]  # older name, newer name
             self.clip_pictures = ClipPictures.from_config(self._read(f"{_FIRST}/{processor}/preprocessor_config.json"))
             args = second["args"]
             self._folders |= {key: f"{_SECOND}/{path}" for key, path in args["models"].items()}

@@ -80,8 +80,8 @@ class Model(SLatModel):
             pictures = []
             for row in rows:  # one at a time: the memory is that of one
                 latent = (images[row][None] / vae.config.scaling_factor).to(vae.dtype)
-                picture = vae.decode(latent).sample[0].permute(1, 2, 0).float()
-                pictures.append(checked((picture / 2 + 0.5).clamp(0, 1), "a view").cpu().numpy())
+                picture = checked(vae.decode(latent).sample[0].permute(1, 2, 0).float(), "a view")
+                pictures.append((picture / 2 + 0.5).clamp(0, 1).cpu().numpy())
                 done(len(pictures), len(rows))
             return np.stack(pictures)
 

@@ -23,7 +23,7 @@ from pipelines.slat.sampling import SamplerSettings
 from pipelines.synchuman.checkpoint import REPOSITORY, Checkpoint
 from pipelines.synchuman.model import Model
 from pipelines.synchuman.params import SyncHumanParams
-from pipelines.synchuman.preparation import Prepared, prepare, published
+from pipelines.synchuman.preparation import Prepared, prepare
 from pipelines.synchuman.stage1_files import FirstStage, first_stage, read_first_stage
 from pipelines.synchuman.texture import seen_colours
 from pipelines.synchuman.views import VIEWS, MultiView
@@ -86,9 +86,7 @@ class _Run(TwoStageRun[FirstStage]):
             pictures = self._attempts("pictures", lambda effort: self._model.decoded(latents, self._told("pictures")))
             coords = self._attempts("structure", lambda effort: self._model.occupied(structure))
         normal, colour = pictures[: len(VIEWS)], pictures[len(VIEWS) :]
-        return first_stage(
-            coords, self._model.resolution, normal, colour, prepared.body, published(prepared.cutout.rgba)
-        )
+        return first_stage(coords, self._model.resolution, normal, colour, prepared.body, prepared.published)
 
     def _views(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
         params = self._params
@@ -100,7 +98,7 @@ class _Run(TwoStageRun[FirstStage]):
             return self._attempts(
                 "views",
                 lambda effort: self._model.views(picture, params.seed, how, effort, self._told("views")),
-                self._fewer_branches,
+                self._fewer_pictures,
             )
 
     def _second_stage(self, first: FirstStage) -> None:

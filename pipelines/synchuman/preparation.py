@@ -9,9 +9,10 @@ from PIL import Image
 from pipelines.errors import InputError
 from pipelines.foreground import LONGEST_SIDE, Cutout, Floats, Pixels, cut_out, read_picture
 from pipelines.slat.pictures import cropped
+from pipelines.synchuman.params import VIEW_SIDE
 
-SIDE = 768  # of every picture of the first stage
-FACE = (256, 0, 512, 256)  # left, top, right, bottom of the face in the body's picture
+SIDE = VIEW_SIDE
+FACE_BOX = (256, 0, 512, 256)  # left, top, right, bottom of the face in the body's picture
 LONGEST = 4096  # side of a picture; larger ones are reduced first
 _FAINT = 10  # alpha up to which a pixel is not looked at where the published picture is cut
 _ROOM = 1.1  # side of the published picture over the longer one of the person
@@ -25,12 +26,14 @@ class Prepared:
         cutout: the person, at the picture's own size.
         body, face: (768, 768, 3) float32 in [0, 1], on white.
         square: (518, 518, 3) uint8, on black.
+        published: (768, 768, 4) uint8, what the second stage goes on from.
     """
 
     cutout: Cutout
     body: Floats
     face: Floats
     square: Pixels
+    published: Pixels
 
 
 def prepare(path: Path, remove_background: bool = False) -> Prepared:
@@ -43,7 +46,9 @@ def prepare(path: Path, remove_background: bool = False) -> Prepared:
     """
     cutout = _cut_out(path, remove_background)
     body, face = body_and_face(cutout.rgba)
-    return Prepared(cutout, body, face, cropped(cutout.rgba))
+    shown = published(cutout.rgba)
+    cropped(shown)  # what only the second stage could not use is told before anything is computed
+    return Prepared(cutout, body, face, cropped(cutout.rgba), shown)
 
 
 def _cut_out(path: Path, remove_background: bool) -> Cutout:
@@ -64,7 +69,7 @@ def body_and_face(rgba: Pixels, longest: int = SIDE) -> tuple[Floats, Floats]:
         InputError: every pixel is transparent.
     """
     body = _placed(Image.fromarray(rgba).crop(_bounds(rgba[..., 3])), longest)
-    return _on_white(body), _on_white(body.crop(FACE).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return _on_white(body), _on_white(body.crop(FACE_BOX).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
 
 
 def published(rgba: Pixels) -> Pixels:

@@ -17,9 +17,9 @@ from pipelines import files
 from pipelines.errors import InputError
 from pipelines.slat import voxels
 from pipelines.synchuman.cubes import cubes_ply
-from pipelines.synchuman.preparation import FACE, LONGEST, SIDE
+from pipelines.synchuman.params import NUM_VIEWS
+from pipelines.synchuman.preparation import FACE_BOX, LONGEST, SIDE
 
-VIEWS = 5
 LATENT = "latent.npz"
 _KINDS = ("color", "normal")
 
@@ -81,7 +81,7 @@ def first_stage(
         rgba: (H, W, 4) uint8, the picture for the second stage.
     """
     pasted = normal.copy()
-    left, top, right, bottom = FACE
+    left, top, right, bottom = FACE_BOX
     # Every third pixel from the second on is what bilinear sampling of a third of the size gives.
     pasted[0, top:bottom, left:right] = normal[-1, 1::3, 1::3]
     whole = np.concatenate([body[None], colour])
@@ -107,7 +107,7 @@ def read_first_stage(path: Path, resolution: int) -> FirstStage:
     except InputError as error:
         raise voxels.foreign(path, f"it has no pictures as SyncHuman's have ({error.__cause__})") from error
     *views, rgba = (_decoded(path, *one) for one in zip(_names(), stored, strict=True))
-    return FirstStage(coords, resolution, np.stack(views[:VIEWS]), np.stack(views[VIEWS:]), rgba)
+    return FirstStage(coords, resolution, np.stack(views[:NUM_VIEWS]), np.stack(views[NUM_VIEWS:]), rgba)
 
 
 def _decoded(path: Path, name: str, data: Pixels) -> Pixels:
@@ -126,4 +126,4 @@ def _decoded(path: Path, name: str, data: Pixels) -> Pixels:
 
 def _names() -> list[str]:
     """Of the pictures, as their files are called."""
-    return [f"{kind}_{view}" for kind in _KINDS for view in range(VIEWS)] + ["input"]
+    return [f"{kind}_{view}" for kind in _KINDS for view in range(NUM_VIEWS)] + ["input"]

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from geometry.mesh import Mask, Pixels
+from pipelines.synchuman.params import UP_SIDE
 
 VIEWS = ("front", "right", "back", "left", "face")
 FACE = 4
 BODY = slice(0, 4)
 MIRRORED = frozenset({2, 3})  # their columns run along +x and +y, as those of the front and the right do
-SIDE = 896  # of a picture as the image encoder is shown it
 BLANK = 230  # where no channel of the normals is darker, there is nothing
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -48,7 +48,7 @@ class MultiView:
         return self.colour[view][:, ::turn], something[:, ::turn]
 
 
-def encoder_pictures(pictures: Pixels, side: int = SIDE) -> Tensor:
+def encoder_pictures(pictures: Pixels, side: int = UP_SIDE) -> Tensor:
     """(V, 3, side, side) normalised pixels of (V, S, S, 3) uint8."""
     pixels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
     mean, std = (torch.tensor(values)[:, None, None] for values in (_MEAN, _STD))
@@ -56,7 +56,7 @@ def encoder_pictures(pictures: Pixels, side: int = SIDE) -> Tensor:
     return (larger - mean) / std
 
 
-def feature_grid(pictures: Pixels, encode: Encode, side: int = SIDE) -> Tensor:
+def feature_grid(pictures: Pixels, encode: Encode, side: int = UP_SIDE) -> Tensor:
     """(1, V, P, P, F) what the encoder sees in (V, S, S, 3) pictures, the features of its layers joined.
 
     Args:

@@ -108,6 +108,6 @@ def test_a_devices_and_the_machines_own_errors_count(error: Exception) -> None:
 
 
 def test_an_accelerator_takes_both_branches_at_once_unless_memory_is_short() -> None:
-    assert usual("cuda:0", low_vram=False) == Effort(one_batch=True, rows=None)
-    assert usual("cuda:0", low_vram=True) == Effort(one_batch=False, rows=2**17)
-    assert usual("cpu", low_vram=False) == Effort(one_batch=False, rows=None)
+    assert usual("cuda:0", low_vram=False) == Effort(one_batch=True, pictures=10, rows=None)
+    assert usual("cuda:0", low_vram=True) == Effort(one_batch=False, pictures=2, rows=2**17)
+    assert usual("cpu", low_vram=False) == Effort(one_batch=False, pictures=10, rows=None)

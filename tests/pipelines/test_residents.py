@@ -1,6 +1,7 @@
 """Which networks stay on a device is decided by what was measured."""
 
 from collections.abc import Callable
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -9,6 +10,12 @@ from torch import nn
 from pipelines.residents import Residents
 
 MIB = 2**20
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests have left on the CPU is nothing to these."""
+    monkeypatch.setattr("pipelines.residents._EVERYBODY", WeakSet())
 
 
 class Card:
@@ -121,3 +128,23 @@ def test_the_ledger_speaks_in_mebibytes(measured: Callable[..., Parts]) -> None:
     told = parts.residents.ledger.told()
     assert told["networks_mb"] == {"a": 1.0}
     assert told["stages_mb"]["first"] == 0.5
+
+
+def test_other_models_of_the_process_make_room_too() -> None:
+    both: list[Residents] = []
+    card = Card(4 * MIB, lambda: both[0])
+    card.free = lambda: 4 * MIB - MIB * sum(len(one.on_device) for one in both)  # type: ignore[method-assign]
+    both += [Residents(lambda key: nn.Linear(MIB // 4, 1, bias=False), "cpu", False, card) for _ in range(2)]
+    for one in both:
+        one.ledger.stages |= {"first": 0, "large": 3 * MIB}
+    for key in "abc":
+        with both[0].using(key, "first"):
+            pass
+    with both[1].using("d", "first"):
+        assert both[0].on_device == {"a", "b", "c"}, "there is room for one more"
+    with both[1].using("d", "large"):
+        assert both[0].on_device == set() and both[1].on_device == {"d"}
+    with both[0].using("a", "first"):
+        pass
+    both[1].empty()
+    assert both[0].on_device == both[1].on_device == set()

@@ -177,11 +177,11 @@ def test_halves_together_are_halves_one_after_the_other(kind: str) -> None:
 @pytest.mark.parametrize("all_of_it", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_half_precision_a_level_says_nearly_the_same(kind: str, all_of_it: bool, dtype: torch.dtype) -> None:
-    """Whether its norms are cast as well or stay float32."""
+    """Whether group norms are cast as well or stay float32."""
     level = tiny(kind)
     wanted = run(kind, level)
     for module in level.modules():
-        if all_of_it or isinstance(module, nn.Linear | nn.Conv2d):
+        if all_of_it or isinstance(module, nn.Linear | nn.Conv2d | nn.LayerNorm):
             module.to(dtype)
     result = run(kind, level, dtype=dtype)
     assert result.dtype == dtype

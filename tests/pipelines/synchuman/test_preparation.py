@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from pipelines.errors import InputError
 from pipelines.foreground import Pixels
-from pipelines.synchuman.preparation import FACE, SIDE, body_and_face, prepare, published
+from pipelines.synchuman.preparation import FACE_BOX, SIDE, body_and_face, prepare, published
 
 Save = Callable[..., Path]
 RED = (200, 30, 20)
@@ -46,7 +46,7 @@ def test_the_face_is_the_middle_of_the_bodys_top_third() -> None:
     rgba = person()
     rgba[20:50, 36:44, :3] = (0, 0, 255)
     body, face = body_and_face(rgba)
-    left, top, right, bottom = FACE
+    left, top, right, bottom = FACE_BOX
     assert np.abs(face[1::3, 1::3] - body[top:bottom, left:right]).mean() < 0.01
     assert (face[300, SIDE // 2] * 255).round().tolist() == [0, 0, 255]
 

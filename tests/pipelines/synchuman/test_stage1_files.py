@@ -10,9 +10,8 @@ import trimesh
 from PIL import Image
 
 from pipelines.errors import InputError
-from pipelines.foreground import Cutout
 from pipelines.synchuman.cubes import cubes, cubes_ply
-from pipelines.synchuman.preparation import SIDE, Prepared, body_and_face
+from pipelines.synchuman.preparation import SIDE, body_and_face
 from pipelines.synchuman.stage1_files import FirstStage, first_stage, read_first_stage
 
 COORDS = np.array([[0, 0, 0], [1, 2, 3], [63, 63, 63]], np.int32)
@@ -59,9 +58,9 @@ def test_one_file_is_enough_to_go_on(stage: FirstStage, tmp_path: Path) -> None:
 def test_the_front_is_the_picture_itself_and_its_normals_have_the_faces() -> None:
     rgba = np.zeros((50, 30, 4), np.uint8)
     rgba[5:45, 5:25] = (10, 100, 200, 255)
-    prepared = Prepared(Cutout(rgba, "alpha"), *body_and_face(rgba), np.zeros((518, 518, 3), np.uint8))
+    body, _ = body_and_face(rgba)
     normal, colour = PICTURES[:5].astype(np.float32) / 255, PICTURES[5:9].astype(np.float32) / 255
-    made = first_stage(COORDS, 64, normal, colour, prepared.body, prepared.cutout.rgba)
+    made = first_stage(COORDS, 64, normal, colour, body, rgba)
     assert tuple(made.colour[0, 384, 384]) == (10, 100, 200) and (made.colour[0, :, 0] == 255).all()
     assert np.array_equal(made.colour[1:], PICTURES[5:9]) and np.array_equal(made.normal[1:], PICTURES[1:5])
     assert np.array_equal(made.normal[0, :256, 256:512], PICTURES[4, 1::3, 1::3])
@@ -72,11 +71,11 @@ def test_the_front_is_the_picture_itself_and_its_normals_have_the_faces() -> Non
 
 
 def test_levels_are_rounded_half_up() -> None:
-    prepared = Prepared(Cutout(RGBA, "alpha"), *body_and_face(RGBA), np.zeros((518, 518, 3), np.uint8))
+    body, _ = body_and_face(RGBA)
     levels = {0.5 / 255: 1, 0.499 / 255: 0, 1.0: 255, 1.2: 255, -0.1: 0}
     pictures = np.ones((5, SIDE, SIDE, 3), np.float32)
     pictures[:, -len(levels) :] = np.array(list(levels), np.float32)[:, None, None]
-    made = first_stage(COORDS, 64, pictures, pictures[:4], prepared.body, prepared.cutout.rgba)
+    made = first_stage(COORDS, 64, pictures, pictures[:4], body, RGBA)
     for kind in (made.normal, made.colour[1:]):
         assert (kind[:, -len(levels) :] == np.array(list(levels.values()))[:, None, None]).all()
 
