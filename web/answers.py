@@ -24,7 +24,7 @@ class Error(_Answer):
     error: str = Field(description="what was given, what is allowed, what to do about it")
     detail: str = Field(description="the same again")
     code: str = Field(description="a stable word for programs", json_schema_extra={"enum": list(codes())})
-    request_id: str | Absent = Field(None, description="the job asked about")
+    request_id: str | Absent = Field(None, description="the job asked about, or waited for")
     job_id: str | Absent = Field(None, description="the job that was waited for and did not end well")
     status: str | Absent = Field(None, description="how that job ended: error or cancelled")
 

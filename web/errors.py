@@ -33,7 +33,7 @@ class _EndedBadly(Exception):
 
     def __init__(self, message: str, job_id: str) -> None:
         super().__init__(message)
-        self.told = {"job_id": job_id, "status": self.status}
+        self.told = {"job_id": job_id, "request_id": job_id, "status": self.status}
 
 
 class JobRefused(_EndedBadly, ValueError):

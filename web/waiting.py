@@ -88,13 +88,13 @@ class Slots:
 
 
 def hung_up(environ: Mapping[str, Any]) -> bool:
-    """Whether a client that waits for its answer has closed the connection; False where the server shows no socket."""
+    """Whether a client that waits for its answer has closed the connection; False where that cannot be seen."""
     wire = environ.get("gunicorn.socket")
     if wire is None:
         return False
     try:
         return bool(wire.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
-    except BlockingIOError:
+    except (BlockingIOError, ValueError):  # ValueError: nobody can look ahead in what is encrypted
         return False
     except OSError:
         return True

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import socket
+import ssl
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -335,7 +336,8 @@ def test_a_job_that_fails_says_whose_fault_it_was(
     assert refusal(answer, status, code) == "there is nothing in this picture"
     assert_described(client, answer)
     told = answer.get_json()
-    assert told["status"] == "error" and client.get(f"/jobs/{told['job_id']}").get_json()["error_kind"] == kind
+    assert told["status"] == "error" and told["request_id"] == told["job_id"]
+    assert client.get(f"/jobs/{told['job_id']}").get_json()["error_kind"] == kind
 
 
 def test_a_job_that_is_cancelled_meanwhile_is_a_conflict(
@@ -391,6 +393,16 @@ def test_the_job_of_a_client_that_hangs_up_goes_on(client: FlaskClient, queue: J
         answer = client.post("/generate", data=form, environ_overrides={"gunicorn.socket": ours})
     assert answer.status_code == 202, "nobody reads this"
     assert queue.get(answer.get_json()["job_id"]).status is JobStatus.QUEUED
+
+
+def test_who_speaks_through_tls_to_gunicorn_itself_is_waited_for() -> None:
+    """Its socket refuses to be looked into; that is no reason to lose the answer."""
+    ours, theirs = socket.socketpair()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with theirs, context.wrap_socket(ours, server_side=True, do_handshake_on_connect=False) as wire:
+        with pytest.raises(ValueError, match="flags"):
+            wire.recv(1, socket.MSG_PEEK)
+        assert not hung_up({"gunicorn.socket": wire})
 
 
 def test_a_process_that_leaves_lets_go_of_those_who_wait(client: FlaskClient) -> None:
