@@ -15,18 +15,18 @@ _TEXT = {"type": "string"}
 _BINARY = {"type": "string", "format": "binary"}
 _NONE = _TEXT | {"default": ""}  # a page that shows the form leaves these out, instead of sending "string"
 _WEBHOOK = _NONE | {"title": "Webhook address", "description": "is called once, when the job has ended"}
-_EXAMPLE = {
-    "image": "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAIAQAAAADsdIMmAAAAEUlEQVR42mP4z/CfwQYKgWwAJ3AE7VnHrSoAAAAASUVORK5CYII=",
-    "pipeline": "auto",
-    "seed": 0,
-}
+# A red box with nothing around it, which every API and pipeline can make something of.
+_PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAYAAAAf8/9hAAAAKElEQVR42mNgGGjAiE3whJzcf2ziFo8eYahnotQFowaMGjA4DBh4AADjWQQYmAmV"
+    "ngAAAABJRU5ErkJggg=="
+)
 
 
 def picture_form(model: type[BaseModel], own: str, short_forms: Mapping[str, str]) -> Body:
     """The body of a submit of pictures, as multipart and as JSON.
 
     Args:
-        model: the dialect's own fields.
+        model: the dialect's own fields, pipeline and seed among them.
         own: the dialect's own model, which those of its fields are for that no pipeline here has.
         short_forms: other names of fields → the names.
     """
@@ -36,10 +36,11 @@ def picture_form(model: type[BaseModel], own: str, short_forms: Mapping[str, str
         for short, name in short_forms.items():
             fields[name] = fields[name] | {"description": f"{fields[name]['description']}; {short} for short"}
         lists = {name: {"style": "form", "explode": False} for name, field in fields.items() if _is_list(field)}
+        example = {"image": _PICTURE} | {name: model.model_fields[name].default for name in ("pipeline", "seed")}
         encoding = {"image": {"contentType": "image/png, image/jpeg, image/webp"}, **lists}
         return {
             "multipart/form-data": {"schema": _object(_parts() | fields), "encoding": encoding},
-            "application/json": {"schema": _object(_values() | fields), "example": _EXAMPLE},
+            "application/json": {"schema": _object(_values() | fields), "example": example},
         }
 
     return body

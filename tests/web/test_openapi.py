@@ -165,6 +165,19 @@ def test_bounds_that_are_told_are_the_bounds_that_hold(
                 assert client.delete(f"/jobs/{accepted.get_json()['request_id']}").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/image_to_3d", "/generate"])
+def test_the_example_that_the_pages_send_is_accepted_without_a_remark(
+    client: FlaskClient, document: dict[str, Any], path: str
+) -> None:
+    example = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+    answer = client.post(path, json=example, headers={"Prefer": "respond-async"})
+    assert answer.status_code == {"/image_to_3d": 200, "/generate": 202}[path], answer.get_json()
+    told = client.get(answer.get_json()["urls"]["job"]).get_json()
+    default = form(document, path=path)["properties"]["seed"]["default"]
+    assert told["params"]["seed"] == example["seed"] == default
+    assert not [warning for warning in told["warnings"] if "field" in warning or "no use" in warning]
+
+
 def assert_conforms(document: dict[str, Any], path: str, answer: Any, method: str = "get") -> None:
     """The answer is what the document says, and says nothing that the document does not."""
     told = document["paths"][path][method]["responses"][str(answer.status_code)]
