@@ -126,10 +126,12 @@ def check_stage2(desk: Desk, told: dict[str, Any]) -> None:
 
 
 def check_archive(desk: Desk, names: set[str], *stages: str) -> None:
+    """The ZIP has the files of these stages and the manifest."""
     wanted = {"stage1": desk.files1, "stage2": FILES2}
     for stage, files in wanted.items():
         found = {name.partition("/")[2] for name in names if name.startswith(f"{stage}_output/")}
         assert found == (set(files.values()) if stage in stages else set()), stage
+    assert {name for name in names if "/" not in name} == {"manifest.json"}, "no file comes twice"
 
 
 # --- the complete server ---

@@ -177,7 +177,7 @@ class Generated(_Answer):
     approach: str = Field(description="how it was made, in a sentence")
     status: Literal["completed"]
     alpha_coverage: float | Absent = Field(
-        None, ge=0, le=1, description="share of the picture's pixels that are not wholly transparent; not with stage2"
+        None, ge=0, le=1, description="share of its picture's pixels that are not wholly transparent; if made of one"
     )
     pipeline: str = Field(description="which one has answered")
     warnings: list[str] = Field(description="what the client should know, such as that no learned model was used")

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Request
 from werkzeug.datastructures import FileStorage
@@ -19,6 +20,9 @@ from pipelines.errors import PipelineUnavailable
 from storage.errors import StorageFull
 from web.errors import BadRequest
 from web.images import BadImage, BadImageField, ImageTooLarge, NotAnImage, check_image, decode_base64_image
+from web.validation import check
+
+P = TypeVar("P", bound=Params)
 
 FALLBACK = "relief"
 _LONGEST_NAME = 255
@@ -168,6 +172,20 @@ def _no_model(name: str, queue: JobQueue) -> str:
     """That a model cannot run, and, as far as a worker has told it, why and what to do."""
     reason = queue.hindrance(name)
     return f"the {name!r} model cannot run on this service's workers" + (f" ({reason})" if reason else "")
+
+
+def check_params(params_class: type[P], fields: Mapping[str, Any], seed: int) -> P:
+    """The pipeline's parameters as sent. Whichever answers, it has the API's own default of the seed, if it can use it.
+
+    Args:
+        seed: the one sent, or that default.
+    Raises:
+        BadRequest: a value that was sent cannot work.
+    """
+    if "seed" not in fields:
+        with suppress(BadRequest):
+            return check(params_class, {**fields, "seed": seed})
+    return check(params_class, fields)
 
 
 def check_count(params: Params, count: int) -> None:

@@ -1,5 +1,6 @@
 """SyncHuman's words for a finished job and for what the workers can do; its dialect and /health speak them."""
 
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,6 +11,7 @@ from jobs.records import JobRecord
 from pipelines.synchuman.params import BACKGROUND, NUM_VIEWS, UP_SIDE, VIEW_SIDE, SyncHumanParams
 from pipelines.weights import COMPLETE
 from pipelines.weights.catalog import command
+from storage.keys import MANIFEST
 from web.submissions import FALLBACK
 
 OWN = "synchuman"
@@ -85,6 +87,18 @@ def _files(names: list[str], folder: str) -> tuple[str, list[str]]:
     return "", sorted(name for name in names if name.endswith((".glb", ".ply")) and name != "preview.glb")
 
 
+def in_archive(record: JobRecord, stage: str) -> Callable[[str], bool]:
+    """Which of a job's files go into its ZIP: the folders of the stages asked for, and the manifest.
+
+    Args:
+        stage: both, stage1 or stage2, which of a pipeline without a folder for it is all but the first stage's.
+    """
+    asked = tuple(f"{folder}/" for name, folder in _FOLDERS.items() if stage in ("both", name))
+    first, last = (f"{_FOLDERS[name]}/" for name in ("stage1", "stage2"))
+    loose = stage != "stage1" and not any(name.startswith(last) for name in record.files)
+    return lambda name: name == MANIFEST or name.startswith(asked) or (loose and not name.startswith(first))
+
+
 def _parameters(record: JobRecord) -> dict[str, dict[str, Any]]:
     """Stage → what it was done with. Of a pipeline that is not SyncHuman only what is true of it."""
     if record.pipeline == OWN:
@@ -149,7 +163,7 @@ def _estimate(queue: JobQueue, available: bool) -> str:
     if not available:
         return "none: it cannot run on this service's workers"
     seconds = queue.usual_s().get(OWN)
-    return f"{seconds:.0f} s a picture lately, on this machine" if seconds else "not measured on this machine yet"
+    return f"{seconds:.0f} s a job lately, both stages together" if seconds else "not measured on this machine yet"
 
 
 def _note(queue: JobQueue, available: bool) -> str:
@@ -157,14 +171,21 @@ def _note(queue: JobQueue, available: bool) -> str:
         return "Plain PyTorch: neither kaolin nor nvdiffrast is needed"
     if not queue.workers():
         return "Not available: no worker is running"
-    return f"Not available: {queue.hindrance(OWN) or 'no worker offers it'}"
+    reason = queue.hindrance(OWN)
+    if _has_weights(queue.workers()):
+        return f"Not available: {reason or 'no worker offers it'}"
+    return f"Not available: {reason or 'fetch its weights'}; then start the AI workers again"  # they look once
+
+
+def _has_weights(workers: list[WorkerInfo]) -> bool:
+    return any(worker.weights.get(OWN) == COMPLETE for worker in workers)
 
 
 def _remedy(workers: list[WorkerInfo]) -> str:
     """The command that makes the model run."""
     if not workers:
         return "python ai_worker.py"
-    if not any(worker.weights.get(OWN) == COMPLETE for worker in workers):
+    if not _has_weights(workers):
         return command(OWN)
     others = sorted({name for worker in workers for name in worker.pipelines})
     return f"MAQUETTE_PIPELINES={','.join([*others, OWN])} python ai_worker.py"

@@ -15,19 +15,23 @@ import pytest
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
 from PIL import Image
+from pydantic import Field
 
 import pipelines
 from jobs.fleet import Fleet, WorkerInfo
 from jobs.queue import JobQueue
 from jobs.records import JobRecord, JobStatus
 from jobs.transitions import Transitions
+from pipelines.base import Params
 from pipelines.synchuman.params import SyncHumanParams
 from storage import Storage, keys
 from web.waiting import hung_up
 
 STAGE1 = [f"stage1_output/{kind}_{number}.png" for kind in ("color", "normal") for number in range(5)]
 STAGE1 += ["stage1_output/input.png", keys.STRUCTURE]
+MODEL1 = [*STAGE1, "stage1_output/concat.png", "stage1_output/voxel.ply"]  # which SyncHuman itself writes
 STAGE2 = ["stage2_output/output.glb", "stage2_output/output_mesh.ply"]
+TOP = ["output.glb", "preview.glb", "thumbnail.png", "turntable.webp"]
 REMEDY = "python -m pipelines.weights get synchuman"
 Ending = Callable[[JobRecord], None]
 
@@ -95,11 +99,13 @@ def work(redis: Any, transitions: Transitions, queue: JobQueue) -> Iterator[Call
 
 @pytest.fixture
 def complete(transitions: Transitions, storage: Storage) -> Ending:
-    """Ends a job with the files of the stages it was asked for."""
+    """Ends a job with the files of the stages it was asked for, and those beside them."""
 
     def end(record: JobRecord) -> None:
         stage = record.params.get("stage", "both")
-        names = ["manifest.json", *(STAGE1 if stage != "stage2" else []), *(STAGE2 if stage != "stage1" else [])]
+        first = MODEL1 if record.pipeline == "synchuman" else STAGE1
+        names = ["manifest.json", *(first if stage != "stage2" else [])]
+        names += [*STAGE2, *TOP] if stage != "stage1" else []
         for name in names:
             storage.put(keys.output_key(record.client, record.id, name), f"{record.id} {name}".encode())
         transitions.complete(record.id, record.id, names, record.warnings)
@@ -142,6 +148,8 @@ def test_the_model_answers_with_what_both_documents_show(
             **{f"{kind}_{number}": f"{kind}_{number}.png" for kind in ("color", "normal") for number in range(5)},
             "input": "input.png",
             "latent": "latent.npz",
+            "concat": "concat.png",
+            "voxel": "voxel.ply",
         },
     }
     assert told["stage2"] == {
@@ -312,7 +320,7 @@ def test_the_files_come_in_a_zip(client: FlaskClient, model: None, work: Any, co
     assert answer.status_code == 200 and answer.mimetype == "application/zip"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="results.zip"'
     names = set(zipfile.ZipFile(io.BytesIO(answer.data)).namelist())
-    wanted = {"both": {*STAGE1, *STAGE2}, "stage1": set(STAGE1), "stage2": set(STAGE2)}[stage]
+    wanted = {"both": {*MODEL1, *STAGE2}, "stage1": set(MODEL1), "stage2": set(STAGE2)}[stage]
     assert names == wanted | {"manifest.json"}
 
 
@@ -322,6 +330,25 @@ def test_of_a_job_without_stages_the_zip_of_one_has_no_files_of_the_other(
     work(complete)
     answer = post(client, stage="stage1", download="true")
     assert set(zipfile.ZipFile(io.BytesIO(answer.data)).namelist()) == {*STAGE1, "manifest.json"}
+
+
+@pytest.mark.parametrize(("stage", "firsts"), [("both", STAGE1[-2:]), ("stage1", STAGE1[-2:]), ("stage2", [])])
+def test_of_a_pipeline_without_folders_the_zip_of_the_second_stage_has_all_the_rest(
+    client: FlaskClient, work: Any, transitions: Transitions, storage: Storage, stage: str, firsts: list[str]
+) -> None:
+    names = ["manifest.json", *STAGE1[-2:], *TOP, "gaussian.ply"]
+
+    def end(record: JobRecord) -> None:
+        for name in names:
+            storage.put(keys.output_key(record.client, record.id, name), b"a file")
+        transitions.complete(record.id, record.id, names, [])
+
+    work(end)
+    made = post(client, pipeline="staged").get_json()["job_id"]
+    source = {"job_id": made} if stage == "stage2" else {"image": (io.BytesIO(picture()), "a.png")}
+    answer = client.post("/generate", data=source | {"pipeline": "staged", "stage": stage, "download": "1"})
+    rest = {*TOP, "gaussian.ply"} if stage != "stage1" else set()
+    assert set(zipfile.ZipFile(io.BytesIO(answer.data)).namelist()) == {"manifest.json", *firsts} | rest
 
 
 @pytest.mark.parametrize(
@@ -432,6 +459,57 @@ def test_a_field_that_cannot_work_is_named(client: FlaskClient, field: str, valu
     assert message.startswith(f"{field} is {value!r}") and len(message) > len(f"{field} is {value!r}") + 5
 
 
+@pytest.mark.parametrize("form", ["multipart", "json"])
+def test_an_empty_field_means_its_default(
+    client: FlaskClient, model: None, work: Any, complete: Ending, queue: JobQueue, form: str
+) -> None:
+    """As an HTML form, and a client that fills in every field, sends it."""
+    work(complete)
+    told = client.get("/openapi.json").get_json()["paths"]["/generate"]["post"]["requestBody"]["content"]
+    empty = dict.fromkeys(set(told["multipart/form-data"]["schema"]["properties"]) - {"image"}, "")
+    if form == "json":
+        answer = client.post("/generate", json=empty | {"image": base64.b64encode(picture()).decode()})
+    else:
+        answer = post(client, **empty)
+    assert answer.status_code == 200, answer.get_json()
+    assert answer.get_json()["warnings"] == [] and answer.get_json()["pipeline"] == "synchuman"
+    assert queue.get(answer.get_json()["job_id"]).params == SyncHumanParams().model_dump(mode="json")
+    second = client.post("/generate", data=empty | {"stage": "stage2", "job_id": answer.get_json()["job_id"]})
+    assert second.status_code == 200, second.get_json()
+
+
+class Small(Params):
+    """Of a plug-in whose bounds are narrower than the documents' defaults."""
+
+    seed: int = Field(5, ge=0, le=9)
+    texture_size: int = Field(256, ge=64, le=512)
+
+
+class Seeded(Small):
+    """Of one that takes the documents' seed."""
+
+    seed: int = Field(5, ge=0)
+
+
+@pytest.mark.parametrize("path", ["/generate", "/image_to_3d"])
+@pytest.mark.parametrize("params", [Small, Seeded])
+def test_of_the_documents_defaults_the_seeds_alone_is_passed_on_where_it_fits(
+    client: FlaskClient, queue: JobQueue, worker: WorkerInfo, redis: Any, path: str, params: type[Params]
+) -> None:
+    pipelines.PIPELINES["small"] = pipelines.Entry(f"{__name__}:{params.__name__}", "nowhere:Small", "cpu")
+    Fleet(redis).publish(replace(worker, pipelines=["small"]), 600)
+    seed = {"/image_to_3d": 0, "/generate": 5 if params is Small else 43}[path]
+    for fields, wanted in (({}, (seed, 256)), ({"seed": 7}, (7, 256)), ({"texture_size": 512}, (seed, 512))):
+        answer = post(client, path=path, pipeline="small", **fields, **{"async": "true"})
+        record = queue.get(answer.get_json()["request_id"])
+        assert (record.params["seed"], record.params["texture_size"]) == wanted
+    refused = post(client, path=path, pipeline="small", texture_size="1024", **{"async": "true"})
+    assert "texture_size is '1024'" in refusal(refused, 400, "bad_parameter")
+    if params is Small:
+        refused = post(client, path=path, pipeline="small", seed="43", **{"async": "true"})
+        assert "seed is '43'" in refusal(refused, 400, "bad_parameter")
+
+
 def test_an_unknown_field_is_a_warning_with_a_guess(client: FlaskClient) -> None:
     told = post(client, stage1_step="5", asynch="1", **{"async": "true"}).get_json()
     assert told["warnings"][1:] == [
@@ -486,6 +564,7 @@ def test_the_info_of_a_machine_without_weights_names_the_command(client: FlaskCl
     for stage in told["stages"].values():
         assert stage["available"] is False and stage["remedy"] == REMEDY and stage["requires_kaolin"] is False
         assert stage["description"] and stage["time_estimate"] and "weights are not there" in stage["note"]
+        assert stage["note"].endswith(f"{REMEDY}; then start the AI workers again"), "they look when they start"
     assert told["gpu_info"] == {"available": False, "device": "cpu", "memory_mb": 0}
     assert told["configuration"]["stage1"]["num_inference_steps"] == 50
     assert {"repository", "paper", "model_weights"} <= set(told["links"])
@@ -510,6 +589,9 @@ def test_where_the_model_runs_info_and_health_say_so(
     told = client.get("/info").get_json()
     assert all(stage["available"] and "remedy" not in stage for stage in told["stages"].values())
     assert told["gpu_info"] == {"available": True, "device": "cuda:0", "memory_mb": 46068}
+    redis.hset("maquette:usual", "synchuman", 80.4)
+    for one, estimate in ((told, "not measured on this machine yet"), (client.get("/info").get_json(), "80 s a job")):
+        assert all(stage["time_estimate"].startswith(estimate) for stage in one["stages"].values())
     for path in ("/health", "/synchuman/health"):
         answer = client.get(path)
         assert_described(client, answer, path, "get")

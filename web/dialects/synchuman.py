@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Blueprint, jsonify, request
@@ -18,7 +18,7 @@ from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.queue import Input, JobView
 from jobs.records import JobRecord, JobRequest, JobStatus
 from pipelines.synchuman.params import SyncHumanParams
-from storage import StoredObject, keys
+from storage import StoredObject
 from storage.errors import ObjectNotFound
 from web import conversions, stages
 from web.answers import GenerateAccepted, Generated, Info
@@ -28,7 +28,17 @@ from web.files import send
 from web.forms import picture_form
 from web.operations import Answer, operation
 from web.resources.jobs import idempotency_key, retry_after, urls
-from web.submissions import REFUSALS, Choice, Submission, check_count, choose, pictures, read, webhook_url
+from web.submissions import (
+    REFUSALS,
+    Choice,
+    Submission,
+    check_count,
+    check_params,
+    choose,
+    pictures,
+    read,
+    webhook_url,
+)
 from web.synchuman import (
     API_VERSION,
     LINKS,
@@ -38,6 +48,7 @@ from web.synchuman import (
     approach_now,
     described,
     gpu_info,
+    in_archive,
     official,
     stage_infos,
 )
@@ -92,7 +103,7 @@ def generate() -> ResponseReturnValue:
     With `async=true`, or `Prefer: respond-async`, the answer is the job's id at once. A job goes on when its client
     hangs up.
     """
-    submission = read(request)
+    submission = _without_empty(read(request))
     form = check(SyncHumanForm, submission.fields)
     preferred = _ASYNC in {parse_options_header(one)[0].lower() for one in request.headers.get("Prefer", "").split(",")}
     patient = not (form.respond_async or preferred)
@@ -104,6 +115,11 @@ def generate() -> ResponseReturnValue:
     if preferred:
         answer.headers["Preference-Applied"] = _ASYNC
     return answer
+
+
+def _without_empty(submission: Submission) -> Submission:
+    """The submission without fields that say nothing, which the pages and clients of the two servers send."""
+    return replace(submission, fields={name: value for name, value in submission.fields.items() if value != ""})
 
 
 @dataclass(frozen=True)
@@ -129,8 +145,7 @@ def _submitted(form: SyncHumanForm, submission: Submission) -> JobView:
     source = _earlier(form, submission) if form.stage == stages.LAST else _pictures(form, submission)
     name = source.choice.pipeline
     entry, params_class = pipelines.entry(name), pipelines.params_class(name)
-    shared = form.model_dump(include=set(params_class.model_fields))  # the documents' defaults, such as their seed
-    params = check(params_class, shared | fields)
+    params = check_params(params_class, fields, form.seed)
     check_count(params, len(source.inputs))
     job = JobRequest(
         who,
@@ -152,7 +167,7 @@ def _pictures(form: SyncHumanForm, submission: Submission) -> _Source:
     """The pictures sent, each with something on it and something around that."""
     parts = context()
     choice = choose(form.pipeline, OWN, parts.queue, parts.settings)
-    if form.job_id or pipelines.params_class(choice.pipeline).stages:
+    if form.job_id:
         stages.check_stage(form.stage, choice.pipeline, form.job_id)
     if "image_url" in submission.fields:
         parts.queue.admit(client(), choice.pipeline)
@@ -266,13 +281,8 @@ def _coverage(record: JobRecord) -> float | None:
 
 
 def _packed(record: JobRecord, stage: str) -> Response:
-    """The job's files in a ZIP: those of one stage where only that was asked for."""
-
-    def wanted(name: str) -> bool:
-        of_first = name.startswith("stage1_output/")
-        return {"stage1": of_first or name == keys.MANIFEST, "stage2": not of_first}.get(stage, True)
-
-    found = _patiently(record, wanted)
+    """The files of the stages asked for in a ZIP."""
+    found = _patiently(record, in_archive(record, stage))
     answer = send(found, "results.zip")
     answer.headers["Content-Disposition"] = conversions.attachment("results", ".zip")
     return answer

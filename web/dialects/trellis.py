@@ -19,7 +19,17 @@ from web.errors import NotComplete
 from web.forms import picture_form
 from web.operations import Answer, operation
 from web.resources.jobs import LOOK_REFUSALS, Wait, describe, idempotency_key, look, retry_after, urls
-from web.submissions import REFUSALS, Choice, Submission, check_count, choose, pictures, read, webhook_url
+from web.submissions import (
+    REFUSALS,
+    Choice,
+    Submission,
+    check_count,
+    check_params,
+    choose,
+    pictures,
+    read,
+    webhook_url,
+)
 from web.validation import check, unknown
 
 OWN = "trellis"
@@ -76,8 +86,7 @@ def image_to_3d() -> ResponseReturnValue:
     form = check(TrellisForm, fields)
     choice, earlier = _choice(form, submission)
     params_class = pipelines.params_class(choice.pipeline)
-    shared = form.model_dump(include=set(params_class.model_fields))  # this API's defaults, whichever pipeline answers
-    params = check(params_class, shared | fields)
+    params = check_params(params_class, fields, form.seed)
     if earlier:
         inputs, image_name = [earlier.input], earlier.record.image_name
     else:
