@@ -1,8 +1,8 @@
 """Which networks are on the device, and what the stages need beside them.
 
 A ledger remembers what was measured: the weight of each network, and the most that each stage took on top. Before a
-stage starts, networks that were used longest ago leave the device until there is room for it; if that is not enough, so do
-other models of this process. On a device told to be short of memory only the network at work is there.
+stage starts, networks that were used longest ago leave the device until there is room for it, and if need be those
+of other models of this process. On a device told to be short of memory only the network at work is there.
 """
 
 import gc
