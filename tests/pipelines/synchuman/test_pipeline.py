@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from geometry.inspect import inspect_glb
 from networks.synchuman.joint_flow import JointVelocity
 from pipelines.base import Kept, Machine
-from pipelines.effort import SMALLEST, Effort
+from pipelines.effort import SMALLEST, Effort, usual
 from pipelines.errors import DeviceError, InputError, OutOfMemory
 from pipelines.residents import Residents
 from pipelines.synchuman.checkpoint import JOINT, Checkpoint
@@ -225,10 +225,11 @@ def test_memory_that_runs_out_costs_settings_not_the_job(go: Go, whole: Made, mo
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 EiB")
         return views(self, picture, seed, how, effort, done)
 
-    monkeypatch.setattr("pipelines.slat.run.usual", lambda device, low_vram: Effort(one_batch=True))
+    at_first = usual("cuda:0", low_vram=False)
+    monkeypatch.setattr("pipelines.slat.run.usual", lambda *_: at_first)
     monkeypatch.setattr(Model, "views", hungry)
     made = go(stage="stage1")
-    assert [effort.pictures for effort in tried] == [None, None, 2]
+    assert tried == [at_first, at_first, SMALLEST]
     (told,) = made.result.facts["degraded"]
     assert told.startswith("views ran out of the device's memory") and told in made.result.warnings
     assert made.files == {name: whole.files[name] for name in STAGE1}
