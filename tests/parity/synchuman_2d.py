@@ -43,26 +43,12 @@ def _made(unit: Unit, make: Callable[[], nn.Module]) -> Any:
     return unit.filled(module)
 
 
-def _input(unit: Unit, name: str) -> Tensor:
-    return unit.inputs[name].float()
-
-
 def _rows(count: int, views: int) -> Rows:
     return Rows(halves=count // (2 * views), views=views)
 
 
 def _text(unit: Unit) -> TextCache:
-    return TextCache(_input(unit, "encoder_hidden_states"))
-
-
-def _checks(unit: Unit, values: Mapping[str, Tensor]) -> list[Check]:
-    """Each value's error and what is allowed, in parts of the reference's largest value."""
-    return [
-        check
-        for name, value in values.items()
-        if name in unit.outputs
-        for check in unit.checks(_TOLERANCE * float(unit.outputs[name].abs().max()), {name: value})
-    ] or unit.checks(0, dict(values))
+    return TextCache(unit.floats["encoder_hidden_states"])
 
 
 def _attention_arguments(init: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,33 +62,33 @@ def _attention_arguments(init: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def cross_domain(unit: Unit) -> list[Check]:
-    init, x = _init(unit), _input(unit, "hidden_states")
+    init, x = _init(unit), unit.floats["hidden_states"]
     attention = _made(unit, lambda: CrossDomainAttention(**_attention_arguments(init)))
     rows = _rows(len(x), unit.config.get("call", {}).get("num_views", 5))
     values = {
         "out_before_face_blend": attention.joint(rows.split(x), rows),
         "out": attention(rows.split(x), rows),
     }
-    return _checks(unit, {name: value.flatten(0, 2) for name, value in values.items()})
+    return unit.relative(_TOLERANCE, {name: value.flatten(0, 2) for name, value in values.items()})
 
 
 def row_wise(unit: Unit) -> list[Check]:
-    init, x = _init(unit), _input(unit, "hidden_states")
+    init, x = _init(unit), unit.floats["hidden_states"]
     attention = _made(unit, lambda: RowWiseAttention(**_attention_arguments(init)))
     body = x.view(1, -1, unit.config["call"]["num_views"], *x.shape[1:])
-    return _checks(unit, {"out": attention(body, Rows(halves=body.shape[1])).flatten(0, 2)})
+    return unit.relative(_TOLERANCE, {"out": attention(body, Rows(halves=body.shape[1])).flatten(0, 2)})
 
 
 def text(unit: Unit) -> list[Check]:
-    init, x = _init(unit), _input(unit, "hidden_states")
+    init, x = _init(unit), unit.floats["hidden_states"]
     attention = _made(unit, lambda: TextAttention(**_attention_arguments(init)))
     views = unit.config.get("call", {}).get("num_views", 5)
     rows = Rows(halves=len(x) // views, views=views, domains=1)  # every row has a text, so any order will do
-    return _checks(unit, {"out": attention(rows.split(x), rows, _text(unit).of(attention)).flatten(0, 2)})
+    return unit.relative(_TOLERANCE, {"out": attention(rows.split(x), rows, _text(unit).of(attention)).flatten(0, 2)})
 
 
 def block(unit: Unit) -> list[Check]:
-    init, x = _init(unit), _input(unit, "hidden_states")
+    init, x = _init(unit), unit.floats["hidden_states"]
     heads, size = init["num_attention_heads"], init["attention_head_dim"]
     made = _made(unit, lambda: MVTransformerBlock(init["dim"], heads, size, init["cross_attention_dim"]))
     rows, seen = _rows(len(x), init["num_views"]), {}
@@ -116,15 +102,15 @@ def block(unit: Unit) -> list[Check]:
     seen["norm_mv"] = torch.cat([seen["norm_mv"], seen["norm2"][:, :, rows.face :]], dim=2)
     names = {"after_attn1": "norm_mv", "after_attn_mv": "norm2", "after_attn2": "norm3"}
     values |= {ours: seen[norm].flatten(0, -3)[:, ::stride] for ours, norm in names.items()}
-    return _checks(unit, values)
+    return unit.relative(_TOLERANCE, values)
 
 
 def transformer(unit: Unit) -> list[Check]:
-    init, x = _init(unit), _input(unit, "hidden_states")
+    init, x = _init(unit), unit.floats["hidden_states"]
     heads, size = init["num_attention_heads"], init["attention_head_dim"]
     width, groups, layers = init["cross_attention_dim"], init.get("norm_num_groups", 32), init.get("num_layers", 1)
     made = _made(unit, lambda: TransformerMV2D(init["in_channels"], heads, size, width, groups, layers))
-    return _checks(unit, {"out": made(x, _rows(len(x), init["num_views"]), _text(unit))})
+    return unit.relative(_TOLERANCE, {"out": made(x, _rows(len(x), init["num_views"]), _text(unit))})
 
 
 def _level_arguments(init: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,26 +131,27 @@ def _own_arguments(init: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def down(unit: Unit) -> list[Check]:
-    init, x = _init(unit), _input(unit, "hidden_states")
+    init, x = _init(unit), unit.floats["hidden_states"]
     arguments = _own_arguments(init, "out_channels", "num_layers", "add_downsample")
     made = _made(unit, lambda: CrossAttnDownBlockMV2D(**arguments))
-    out, skips = made(x, _input(unit, "temb"), _rows(len(x), init["num_views"]), _text(unit))
-    return _checks(unit, {"out": out} | {f"res_{i}": skip for i, skip in enumerate(skips)})
+    out, skips = made(x, unit.floats["temb"], _rows(len(x), init["num_views"]), _text(unit))
+    return unit.relative(_TOLERANCE, {"out": out} | {f"res_{i}": skip for i, skip in enumerate(skips)})
 
 
 def mid(unit: Unit) -> list[Check]:
-    init, x = _init(unit), _input(unit, "hidden_states")
+    init, x = _init(unit), unit.floats["hidden_states"]
     made = _made(unit, lambda: UNetMidBlockMV2DCrossAttn(**_own_arguments(init, "num_layers")))
-    return _checks(unit, {"out": made(x, _input(unit, "temb"), _rows(len(x), init["num_views"]), _text(unit))})
+    out = made(x, unit.floats["temb"], _rows(len(x), init["num_views"]), _text(unit))
+    return unit.relative(_TOLERANCE, {"out": out})
 
 
 def up(unit: Unit) -> list[Check]:
-    init, x = _init(unit), _input(unit, "hidden_states")
+    init, x = _init(unit), unit.floats["hidden_states"]
     arguments = _own_arguments(init, "out_channels", "prev_output_channel", "num_layers", "add_upsample")
     made = _made(unit, lambda: CrossAttnUpBlockMV2D(**arguments))
-    skips = [_input(unit, f"res_{i}") for i in range(len(made.resnets))]
-    out = made(x, skips, _input(unit, "temb"), _rows(len(x), init["num_views"]), _text(unit))
-    return _checks(unit, {"out": out})
+    skips = [unit.floats[f"res_{i}"] for i in range(len(made.resnets))]
+    out = made(x, skips, unit.floats["temb"], _rows(len(x), init["num_views"]), _text(unit))
+    return unit.relative(_TOLERANCE, {"out": out})
 
 
 UNITS = {

@@ -15,35 +15,11 @@ from networks.synchuman.cross_space_model import CrossSpaceModel, Moments
 from networks.synchuman.joint_config import SYNC_BLOCKS
 from networks.synchuman.rows import Rows
 from networks.synchuman.sync_attention import ImagesFromVoxels, VoxelsFromImages
-from tests.parity.unit import CannotCompare, Check, Unit
-
-Cut = tuple[slice, ...]
-
-
-def relative(unit: Unit, tolerance: float, values: dict[str, Tensor]) -> list[Check]:
-    """The checks of values whose tolerance counts from the largest of each."""
-    return [
-        Check(check.output, check.error, tolerance * float(unit.outputs[check.output].abs().max()))
-        for check in unit.checks(tolerance, values)
-    ]
-
-
-def cut(text: str) -> Cut:
-    """The slices that a configuration writes as "[:, ::4]"."""
-    parts = re.search(r"\[([^\]]*)\]", text)
-    if parts is None:
-        raise CannotCompare(f"{text!r} has no slices in brackets")
-    fields = ([int(number) if number.strip() else None for number in part.split(":")] for part in parts[1].split(","))
-    return tuple(slice(*field) for field in fields)
-
-
-def inputs(unit: Unit) -> dict[str, Tensor]:
-    """As float32: what fits into float16 is stored so."""
-    return {name: value.float() for name, value in unit.inputs.items()}
+from tests.parity.unit import Check, Unit, cut, thinned
 
 
 def ss_dit_block(unit: Unit) -> list[Check]:
-    init, given = unit.config["init"], inputs(unit)
+    init, given = unit.config["init"], unit.floats
     channels = init["channels"]
     parts = nn.ModuleDict(
         {
@@ -67,7 +43,7 @@ def ss_dit_block(unit: Unit) -> list[Check]:
     values = {"t_emb": embedding, "out": block(x.flatten(0, 1), segments, modulation, context).view_as(x)}
     if told := re.search(r"sinusoid of ([\d.]+)", unit.config.get("note", "")):
         values["half_rounded_embedding"] = sinusoid(torch.tensor([float(told[1])]).half(), 256)
-    return relative(unit, 1e-4, values)
+    return unit.relative(1e-4, values)
 
 
 def sync_block(unit: Unit, kind: Callable[..., nn.Module]) -> nn.Module:
@@ -82,26 +58,23 @@ def sync_rows(unit: Unit) -> Rows:
 
 
 def images_to_voxels(unit: Unit) -> list[Check]:
-    block, rows, given = sync_block(unit, VoxelsFromImages), sync_rows(unit), inputs(unit)
+    block, rows, given = sync_block(unit, VoxelsFromImages), sync_rows(unit), unit.floats
     values = {"out": block(given["MV"], given["structure"], rows)}
-    if (wanted := unit.outputs.get("image_pooled")) is not None:
-        pooled = block.pooled(given["MV"], rows, round(given["structure"].shape[1] ** (1 / 3))).flatten(0, 1)
-        values["image_pooled"] = thinned(pooled, wanted)
-    return relative(unit, 1e-4, values)
+    grid = block.pooled(given["MV"], rows, round(given["structure"].shape[1] ** (1 / 3))).flatten(0, 1)
+    values |= pooled(unit, "image_pooled", grid)
+    return unit.relative(1e-4, values)
 
 
 def voxels_to_images(unit: Unit) -> list[Check]:
-    block, given = sync_block(unit, ImagesFromVoxels), inputs(unit)
+    block, given = sync_block(unit, ImagesFromVoxels), unit.floats
     values = {"out": block(given["MV"], given["structure"], sync_rows(unit))}
-    if (wanted := unit.outputs.get("voxel_pooled")) is not None:
-        values["voxel_pooled"] = thinned(block.pooled(given["structure"], given["MV"].shape[-1]), wanted)
-    return relative(unit, 1e-4, values)
+    values |= pooled(unit, "voxel_pooled", block.pooled(given["structure"], given["MV"].shape[-1]))
+    return unit.relative(1e-4, values)
 
 
-def thinned(grid: Tensor, wanted: Tensor) -> Tensor:
-    """Every so manieth cell along the axes behind the second, so that as many are left as the reference has."""
-    strides = (-(-ours // theirs) for ours, theirs in zip(grid.shape[2:], wanted.shape[2:], strict=True))
-    return grid[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))]
+def pooled(unit: Unit, name: str, grid: Tensor) -> dict[str, Tensor]:
+    """What the unit keeps of the grid."""
+    return {name: thinned(grid, unit.outputs[name])} if name in unit.outputs else {}
 
 
 def joint_model(unit: Unit) -> CrossSpaceModel:
@@ -131,7 +104,7 @@ def watched(model: CrossSpaceModel, names: dict[str, str]) -> Iterator[dict[str,
 
 
 def joint_step(unit: Unit) -> list[Check]:
-    model, given, config = joint_model(unit), inputs(unit), unit.config
+    model, given, config = joint_model(unit), unit.floats, unit.config
     halves = len(given["trellis_x"])
     rows = Rows(halves, model.num_views, len(given["sample"]) // (halves * model.num_views))
     names = {
@@ -154,7 +127,7 @@ def joint_step(unit: Unit) -> list[Check]:
     slices = config["intermediate_slices"]
     values |= {"v_2d": images, "v_2d_even": images[cut(slices["v_2d_even"])], "v_3d": structure}
     values["pos_emb_rows"] = model.pos_emb[cut(slices["three_d"])[1:]]
-    return relative(unit, 5e-4, values)
+    return unit.relative(5e-4, values)
 
 
 def sliced(unit: Unit, name: str, value: Tensor, halves: int) -> Tensor:

@@ -16,14 +16,14 @@ from networks.trellis.sparse_structure_vae import SparseStructureDecoder
 from networks.weights import fill
 from pipelines.synchuman import libraries
 from pipelines.synchuman.conditioning import ClipPictures, clip_input, truncated, vae_input
-from tests.parity.synchuman_joint import cut, inputs, joint_model, relative, thinned
-from tests.parity.unit import CannotCompare, Check, Unit
+from tests.parity.synchuman_joint import joint_model
+from tests.parity.unit import CannotCompare, Check, Unit, cut, thinned
 
 _DECODER = "sparse_structure_decoder"
 
 
 def one_stage_loop(unit: Unit) -> list[Check]:
-    config, given = unit.config, inputs(unit)
+    config, given = unit.config, unit.floats
     vae, clip = (libraries.load(name, config[name], weights(unit, name)) for name in ("vae", "image_encoder"))
     decoder = fill(SparseStructureDecoder(**config[_DECODER]), weights(unit, _DECODER))
     times_smaller = config["vae"]["sample_size"] // given["images_low"].shape[-1]
@@ -57,9 +57,9 @@ def one_stage_loop(unit: Unit) -> list[Check]:
         "images_sub": pixels[slices["images"]],
         "ss_logits_sub": logits[slices["logits"]],
     }
-    values = {name: fitted(unit, name, value) for name, value in values.items()}
+    values = {name: thinned(value, unit.outputs[name]) for name, value in values.items() if name in unit.outputs}
     ours, theirs = (set(map(tuple, rows.tolist())) for rows in (occupied(logits), unit.outputs["coords"]))
-    return [*relative(unit, 1e-3, values), Check("coords", 1 - len(ours & theirs) / len(ours | theirs), 1e-3)]
+    return [*unit.relative(1e-3, values), Check("coords", 1 - len(ours & theirs) / len(ours | theirs), 1e-3)]
 
 
 def weights(unit: Unit, name: str) -> dict[str, Tensor]:
@@ -105,16 +105,6 @@ def first_step(call: dict[str, Tensor], views: int, picture: Picture, given: dic
         "first_prompt_embeds_rows": prompt[:, :1],
         "trellis_cond": torch.cat([torch.zeros_like(picture.tokens), picture.tokens]),
     }
-
-
-def fitted(unit: Unit, name: str, value: Tensor) -> Tensor:
-    """As thin as the reference has it."""
-    wanted = unit.outputs.get(name)
-    if wanted is None or value.shape == wanted.shape:
-        return value
-    if name == "image_8bit_row":
-        return value[:, :: value.shape[1] // wanted.shape[1]]
-    return thinned(value, wanted)
 
 
 def occupied(logits: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from networks.synchuman.mv_decoders import (
 )
 from pipelines.synchuman.views import BLANK, BODY, FACE, MultiView, feature_grid
 from tests.meshes import Array
-from tests.parity.unit import CannotCompare, Check, Unit
+from tests.parity.unit import CannotCompare, Check, Unit, cut, thinned
 
 _SIDE = 768
 # Yaw and pitch of the cameras of front, right, back, left and face.
@@ -35,25 +35,13 @@ _UPRIGHT = np.array([[1, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  
 _NOTHING = np.zeros((1, 1, 3), np.uint8)
 
 
-def relative(unit: Unit, tolerance: float, values: dict[str, Tensor]) -> list[Check]:
-    """Errors as shares of the reference's largest value."""
-    checks = unit.checks(tolerance, values)
-    largest = {check.output: float(unit.outputs[check.output].abs().max()) for check in checks}
-    return [Check(check.output, check.error / largest[check.output], tolerance) for check in checks]
-
-
-def floats(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Half precision only saves space in these files."""
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-
-
 def sparse_block(unit: Unit) -> list[Check]:
-    args, given = unit.config["init"], floats(unit.inputs)
+    args, given = unit.config["init"], unit.floats
     width = 2 * len(MODES[args["mv_condition_mode"]]) * args["mv_dim"]
     block = MVBlock(args["channels"], args["num_heads"], args["mlp_ratio"], args["qk_rms_norm"], condition=width)
     condition = torch.cat([given["mv_normal"], given["mv_color"]], dim=1)
     windows = windows_of(args, Voxels(given["coords"]))
-    return relative(unit, 1e-4, {"out": unit.filled(block)(given["feats"], windows, condition)})
+    return unit.relative(1e-4, {"out": unit.filled(block)(given["feats"], windows, condition)})
 
 
 def windows_of(args: dict[str, Any], voxels: Voxels) -> Windows:
@@ -80,17 +68,17 @@ def decoder_inputs(unit: Unit) -> dict[str, Tensor]:
     """The unit's own, and what it lacks from the unit that its configuration names."""
     missing = {"feats", "mv_color", "mv_normal"} - unit.inputs.keys()
     if not missing:
-        return floats(unit.inputs)
+        return unit.floats
     words = str(unit.config["inputs"]).split()
     named = next(word for word in words if word.startswith("../"))
-    return floats(Unit((unit.folder / Path(named)).parent).inputs | unit.inputs)
+    return Unit((unit.folder / Path(named)).parent).floats | unit.floats
 
 
 def decoder_gs(unit: Unit) -> list[Check]:
     given = decoder_inputs(unit)
     model = cast(MVGaussianDecoder, decoder(unit, given["mv_color"].shape[-1]))
     out = model(given["feats"], Voxels(given["coords"]), given["mv_color"], given["mv_normal"])
-    return relative(unit, 2e-4, {"out": out})
+    return unit.relative(2e-4, {"out": out})
 
 
 def decoder_mesh(unit: Unit) -> list[Check]:
@@ -100,15 +88,13 @@ def decoder_mesh(unit: Unit) -> list[Check]:
     model.upsample[0].register_forward_hook(lambda _module, args, out: seen.update(torso_out=args[0], up0_sub=out))
     out, fine = model(given["feats"], voxels, given["mv_color"], given["mv_normal"])
     normal = torch.cat(list(view_samples(model.input_layer_normal(given["mv_normal"]), voxels)), dim=1)
-    values = {"sampled_normal": normal, "torso_out": seen["torso_out"]}
-    for name, table in (("up0_sub", seen["up0_sub"]), ("out_sub", out)):
-        if name in unit.outputs:
-            values[name] = table[:: len(table) // len(unit.outputs[name])]
+    tables = {"sampled_normal": normal, "out_sub": out} | seen
+    values = {name: thinned(table, unit.outputs[name]) for name, table in tables.items() if name in unit.outputs}
     if "out_coords_sub" in unit.outputs:
         # Matched by place: how the reference orders its rows is its own affair.
         rows = rows_of(fine.coords, unit.outputs["out_coords_sub"])
         values["out_sub"] = out[rows]
-    return [*unit.checks(0, {"out_count": torch.tensor([len(fine)])}), *relative(unit, 2e-4, values)]
+    return [*unit.checks(0, {"out_count": torch.tensor([len(fine)])}), *unit.relative(2e-4, values)]
 
 
 def rows_of(coords: Tensor, wanted: Tensor) -> Tensor:
@@ -121,7 +107,7 @@ def rows_of(coords: Tensor, wanted: Tensor) -> Tensor:
 
 
 def slat_sampler(unit: Unit) -> list[Check]:
-    params, given = unit.config["params"], floats(unit.inputs)
+    params, given = unit.config["params"], unit.floats
     interval = tuple(params["cfg_interval"])
     steps = schedule(params["steps"], params["rescale_t"], (interval[0], interval[1]))
     network = stand_in(given["weight"], given["cond"], steps)
@@ -130,7 +116,7 @@ def slat_sampler(unit: Unit) -> list[Check]:
     mean, std = (torch.tensor(unit.config["slat_normalization"][name]) for name in ("mean", "std"))
     sample = states[-1].x_t
     values = {"samples": sample, "pred_x_0_first": states[0].x_0, "denormalised": sample * std + mean}
-    return [*relative(unit, 1e-5, values), *model_calls(unit, steps)]
+    return [*unit.relative(1e-5, values), *model_calls(unit, steps)]
 
 
 def stand_in(weight: Tensor, cond: Tensor, steps: Schedule) -> Callable[[Tensor, int, Any], list[Tensor]]:
@@ -158,7 +144,7 @@ def model_calls(unit: Unit, steps: Schedule) -> list[Check]:
 
 def two_stage_views(unit: Unit) -> list[Check]:
     """What the second stage makes of the first one's pictures, and what its texture is told."""
-    given, slices = floats(unit.inputs), unit.config["slices"]
+    given, slices = unit.floats, unit.config["slices"]
     pictures = drawn_pictures(unit)
     exact: dict[str, Tensor] = {}
     for view in range(FACE):
@@ -175,7 +161,7 @@ def two_stage_views(unit: Unit) -> list[Check]:
     close = {name: value[every(slices, name)] for name, value in close.items() if name in unit.outputs}
     close["glb_vertices"] = torch.from_numpy(to_glb(given["vertices"].numpy()))
     close["ortho_projection"] = orthographic_projection(unit.config["ortho"])
-    return [*unit.checks(0, exact), *relative(unit, 1e-4, close), *camera_checks(unit)]
+    return [*unit.checks(0, exact), *unit.relative(1e-4, close), *camera_checks(unit)]
 
 
 def drawn_pictures(unit: Unit) -> MultiView:
@@ -209,8 +195,7 @@ def every(slices: dict[str, str], name: str) -> tuple[slice, ...]:
     words = slices[text]
     if text == "observations":
         words = words.split("view 4")[int(view) == FACE]
-    inner = words[words.index("[") + 1 : words.index("]")]
-    return tuple(slice(*(int(part) if part.strip() else None for part in axis.split(":"))) for axis in inner.split(","))
+    return cut(words)
 
 
 def stand_in_tokens(given: dict[str, Tensor], pixels: Tensor) -> list[Tensor]:
@@ -240,7 +225,7 @@ def camera_checks(unit: Unit) -> list[Check]:
     # And those that our own texture looks through: the same turns, a little nearer or farther.
     turns = np.stack([camera_view(_NOTHING, camera).extrinsics for camera in FIVE_VIEWS[:4]]) @ _UPRIGHT
     ours = Check("turns of FIVE_VIEWS", float(np.abs(turns[:, :3, :3] - extrinsics[:4, :3, :3].numpy()).max()), 1e-5)
-    return [*unit.checks(1e-5, {"extrinsics": extrinsics}), *relative(unit, 1e-4, {"intrinsics": same}), ours]
+    return [*unit.checks(1e-5, {"extrinsics": extrinsics}), *unit.relative(1e-4, {"intrinsics": same}), ours]
 
 
 UNITS = {

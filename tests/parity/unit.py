@@ -1,7 +1,8 @@
 """One unit on disk, and what a comparison of it says."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ class Unit:
         return load_file(self.folder / "inputs.safetensors")
 
     @cached_property
+    def floats(self) -> dict[str, Tensor]:
+        """The inputs with every fraction in float32: half precision only saves space in these files."""
+        return {name: value.float() if value.is_floating_point() else value for name, value in self.inputs.items()}
+
+    @cached_property
     def outputs(self) -> dict[str, Tensor]:
         return load_file(self.folder / "outputs.safetensors")
 
@@ -85,3 +91,30 @@ class Unit:
         if not shared:
             raise CannotCompare(f"the reference has none of {', '.join(values)}")
         return [Check(name, self.error(name, values[name]), tolerance) for name in shared]
+
+    def relative(self, tolerance: float, values: dict[str, Tensor]) -> list[Check]:
+        """The same, where the tolerance is a part of the largest value that the reference has of each."""
+        return [
+            replace(check, tolerance=tolerance * float(self.outputs[check.output].abs().max()))
+            for check in self.checks(tolerance, values)
+        ]
+
+
+def cut(words: str) -> tuple[slice, ...]:
+    """The slices that a configuration writes as "[:, 3::4]".
+
+    Raises:
+        CannotCompare: there are none.
+    """
+    if (found := re.search(r"\[([^\]]*:[^\]]*)\]", words)) is None:
+        raise CannotCompare(f"{words!r} has no slices in brackets")
+    axes = ([int(part) if part.strip() else None for part in axis.split(":")] for axis in found[1].split(","))
+    return tuple(slice(*axis) for axis in axes)
+
+
+def thinned(value: Tensor, wanted: Tensor) -> Tensor:
+    """Every so manieth along each axis, so that as many are left as the reference has."""
+    if value.ndim != wanted.ndim:
+        return value
+    sizes = zip(value.shape, wanted.shape, strict=True)
+    return value[tuple(slice(None, None, max(1, -(-ours // max(1, theirs)))) for ours, theirs in sizes)]
