@@ -87,7 +87,8 @@ def decoder_mesh(unit: Unit) -> list[Check]:
     voxels, seen = Voxels(given["coords"]), {}
     model.upsample[0].register_forward_hook(lambda _module, args, out: seen.update(torso_out=args[0], up0_sub=out))
     out, fine = model(given["feats"], voxels, given["mv_color"], given["mv_normal"])
-    normal = torch.cat(list(view_samples(model.input_layer_normal(given["mv_normal"]), voxels)), dim=1)
+    views = MODES[unit.config["init"].get("mv_condition_mode", "4_view")]
+    normal = torch.cat(list(view_samples(model.input_layer_normal(given["mv_normal"]), voxels, views)), dim=1)
     tables = {"sampled_normal": normal, "out_sub": out} | seen
     values = {name: thinned(table, unit.outputs[name]) for name, table in tables.items() if name in unit.outputs}
     if "out_coords_sub" in unit.outputs:
