@@ -73,8 +73,12 @@ def voxels_to_images(unit: Unit) -> list[Check]:
 
 
 def pooled(unit: Unit, name: str, grid: Tensor) -> dict[str, Tensor]:
-    """What the unit keeps of the grid."""
-    return {name: thinned(grid, unit.outputs[name])} if name in unit.outputs else {}
+    """What the unit keeps of the grid: by the stride that its configuration names, else as many as it has."""
+    if (wanted := unit.outputs.get(name)) is None:
+        return {}
+    if (stride := unit.config.get(f"{name}_stride")) is None:
+        return {name: thinned(grid, wanted)}
+    return {name: grid[(..., *[slice(None, None, stride)] * (grid.ndim - 2))]}
 
 
 def joint_model(unit: Unit) -> CrossSpaceModel:
