@@ -82,8 +82,7 @@ def row_wise(unit: Unit) -> list[Check]:
 def text(unit: Unit) -> list[Check]:
     init, x = _init(unit), unit.floats["hidden_states"]
     attention = _made(unit, lambda: TextAttention(**_attention_arguments(init)))
-    views = unit.config.get("call", {}).get("num_views", 5)
-    rows = Rows(halves=len(x) // views, views=views, domains=1)  # every row has a text, so any order will do
+    rows = Rows(halves=1, views=len(x), domains=1)  # every row has a text, so any order will do
     return unit.relative(_TOLERANCE, {"out": attention(rows.split(x), rows, _text(unit).of(attention)).flatten(0, 2)})
 
 
