@@ -59,9 +59,3 @@ def _read(path: Path) -> Tensor:
         told = tuple(stored.shape) if isinstance(stored, Tensor) else type(stored).__name__
         raise WeightsMismatch(f"{path} holds {told}, not (7, {LENGTH}, C); fetch it again, or remove it")
     return stored
-
-
-def guided_rows(embeddings: Tensor) -> Tensor:
-    """(20, L, C) in the order (kind, guidance half, view): both halves are told the same."""
-    each = embeddings.reshape(len(_KINDS), 1, len(_VIEWS), *embeddings.shape[1:])
-    return each.expand(-1, 2, -1, -1, -1).flatten(0, 2)

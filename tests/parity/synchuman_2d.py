@@ -153,6 +153,19 @@ def up(unit: Unit) -> list[Check]:
     return unit.relative(_TOLERANCE, {"out": out})
 
 
+def texts_of_rows(prompt: Tensor, rows: Rows) -> Tensor:
+    """(D B V, M, C) the text that the network's attention gives each row, of (D V, M, C)."""
+    width = prompt[0].numel()
+    attention = TextAttention(channels=width, heads=1, head_size=width)
+    for layer in (attention.to_v, attention.to_out[0]):
+        nn.init.eye_(layer.weight)
+    nn.init.zeros_(attention.to_out[0].bias)
+    # As a single token, a text is all that its rows can look at: each gets it unchanged.
+    text = TextCache(prompt.flatten(1)[:, None])
+    told: Tensor = attention(torch.zeros(rows.domains, rows.halves, rows.views, 1, width), rows, text.of(attention))
+    return told.view(rows.count, *prompt.shape[1:])
+
+
 UNITS = {
     "cross_domain_attention": cross_domain,
     "rowwise_mv_attention": row_wise,

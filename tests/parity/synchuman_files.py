@@ -5,37 +5,55 @@ import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from networks.synchuman.rows import Rows
 from pipelines.synchuman.cubes import cubes
 from pipelines.synchuman.preparation import SIDE, body_and_face, prepare
-from pipelines.synchuman.prompts import guided_rows, token_ids
+from pipelines.synchuman.prompts import token_ids
 from pipelines.synchuman.stage1_files import FirstStage, first_stage, read_first_stage
-from tests.parity.unit import CannotCompare, Check, Unit
+from tests.parity.synchuman_2d import texts_of_rows
+from tests.parity.unit import CannotCompare, Check, Unit, cut, thinned
 
 Array = np.ndarray
-_ROWS = [100, 384, 700]
 _RESOLUTION = 64
 _RESIZED = ("normal_0.png", "concat.png")  # in which a level may differ; compared by their outputs
 
 
 def image_preprocess(unit: Unit) -> list[Check]:
-    prepared = prepare(unit.folder / "input.png")
-    other = body_and_face(prepared.cutout.rgba, unit.config["variant_b"]["mv_crop_size"])
+    config, prepared = unit.config, prepare(unit.folder / "input.png")
+    grid, rows = cut(config["sampling"]), _rows(config["sampling"])
     values: dict[str, Tensor] = {}
-    for name, pictures in (("", (prepared.body, prepared.face)), ("_b", other)):
+    for name, wanted in (("", config), ("_b", config.get("variant_b", {}))):
+        pictures = body_and_face(prepared.cutout.rgba, _crop_size(config | wanted))
         for part, picture in zip(("body", "face"), pictures, strict=True):
             planes = torch.from_numpy(picture).permute(2, 0, 1)
-            values[part + name] = planes[:, 3::16, 5::16]
+            values[part + name] = planes[grid]
             values[f"{part}{name}_mean"] = planes.mean(dim=(1, 2))
-            values[f"{part}{name}_rows"] = planes[:, _ROWS]
+            values[f"{part}{name}_rows"] = planes[:, rows]
     off = np.abs(_pixels(unit.folder / "dino_input.png").astype(np.int16) - prepared.square)
     square = float(off.max()) if (off > 0).mean() < 1e-3 else float("inf")  # as much as another Pillow may differ
     return [*unit.checks(1e-5, values), Check("dino_input.png", square, 1)]
+
+
+def _rows(words: str) -> list[int]:
+    """The rows that a configuration writes as "full rows 100, 384, 700"."""
+    if (found := re.search(r"rows (\d+(?:, \d+)*)", words)) is None:
+        raise CannotCompare(f"{words!r} names no rows")
+    return [int(row) for row in found[1].split(", ")]
+
+
+def _crop_size(config: dict[str, Any]) -> int:
+    """The longer side of the person, once it is sure that nothing else differs from what we make."""
+    for name, only in (("mv_img_wh", [SIDE, SIDE]), ("mv_bg_color", "white")):
+        if config.get(name, only) != only:
+            raise CannotCompare(f"{name} is {config[name]}; only {only} is known")
+    return int(config.get("mv_crop_size", SIDE))
 
 
 def one_stage_outputs(unit: Unit) -> list[Check]:
@@ -68,8 +86,7 @@ def _published(unit: Unit, folder: Path) -> dict[str, Tensor]:
     values: dict[str, Tensor] = {}
     for name in ("color_0", "normal_0", "concat"):
         pixels = _pixels(folder / f"{name}.png")
-        step = len(pixels) // len(unit.outputs[f"{name}_sub"])
-        values[f"{name}_sub"] = torch.from_numpy(pixels[::step, ::step].copy())
+        values[f"{name}_sub"] = thinned(torch.from_numpy(pixels.copy()), unit.outputs[f"{name}_sub"])
     with np.load(folder / "latent.npz") as arrays:
         values["npz_coords"] = torch.from_numpy(arrays["coords"])
     return values
@@ -103,14 +120,15 @@ def _pixels(path: Path) -> Array:
 
 
 def prompt_embeds(unit: Unit) -> list[Check]:
-    """The order, and that two sentences are told apart from the token on where ours differ."""
+    """The order of the texts in the network, and that sentences differ from the token on where ours do."""
     embeddings = unit.outputs["prompt_embeddings"]
-    (step,) = re.findall(r"0::(\d+), 0::64", unit.config["slices"]["prompt_embeddings"])
+    tokens = cut(unit.config["slices"]["prompt_embeddings"])[1]
+    rows = Rows(halves=len(unit.outputs["cfg_expanded"]) // len(embeddings), views=len(unit.config["selected"]))
     ids = token_ids()[:, None] == token_ids()[None]  # (10, 10, 77)
-    ours = ids.cumprod(dim=2).bool()[..., :: int(step)]
+    ours = ids.cumprod(dim=2).bool()[..., tokens]
     theirs = (embeddings[:, None] == embeddings[None]).all(dim=3)
     return [
-        *unit.checks(0, {"cfg_expanded": guided_rows(embeddings)}),
+        *unit.checks(0, {"cfg_expanded": texts_of_rows(embeddings, rows)}),
         Check("told apart", float((ours != theirs).sum()), 0),
     ]
 

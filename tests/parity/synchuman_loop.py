@@ -12,10 +12,12 @@ from networks.dinov2.vision_transformer import normalised
 from networks.samplers.flow_euler import schedule
 from networks.synchuman.cross_space_model import CrossSpaceModel
 from networks.synchuman.joint_flow import JointStep, JointVelocity, Picture, joint_flow
+from networks.synchuman.rows import Rows
 from networks.trellis.sparse_structure_vae import SparseStructureDecoder
 from networks.weights import fill
 from pipelines.synchuman import libraries
 from pipelines.synchuman.conditioning import ClipPictures, clip_input, truncated, vae_input
+from tests.parity.synchuman_2d import texts_of_rows
 from tests.parity.synchuman_joint import joint_model
 from tests.parity.unit import CannotCompare, Check, Unit, cut, thinned
 
@@ -96,13 +98,13 @@ def first_step(call: dict[str, Tensor], views: int, picture: Picture, given: dic
     def ordered(rows: Tensor) -> Tensor:
         return rows.unflatten(0, (-1, 2, views)).flip(1).flatten(0, 2)
 
-    prompt = given["prompt_embeds"].unflatten(0, (-1, 1, views)).expand(-1, 2, -1, -1, -1).flatten(0, 2)
+    prompt = given["prompt_embeds"]
     return {
         "first_class_labels": ordered(call["labels"]),
         "first_image_latents": ordered(call["rows"])[:, -picture.latents.shape[1] :],
         "first_v_2d_sub": ordered(call["v_images"]),
         "first_v_3d_sub": call["v_structure"].flip(0),
-        "first_prompt_embeds_rows": prompt[:, :1],
+        "first_prompt_embeds_rows": texts_of_rows(prompt, Rows(2, views, len(prompt) // views))[:, :1],
         "trellis_cond": torch.cat([torch.zeros_like(picture.tokens), picture.tokens]),
     }
 
