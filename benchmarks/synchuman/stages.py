@@ -174,7 +174,8 @@ class Run:
         side, tokens_side = self.size.pictures, 518
         body, face = np.random.default_rng(0).random((2, side, side, 3), np.float32)
         square = np.zeros((tokens_side, tokens_side, 3), np.uint8)
-        prepared = Prepared(Cutout(np.zeros((1, 1, 4), np.uint8), "alpha"), body, face, square)
+        nothing = np.zeros((1, 1, 4), np.uint8)  # of what the model is not shown
+        prepared = Prepared(Cutout(nothing, "alpha"), body, face, square, nothing)
         return self.model.picture(prepared, self.model.tokens(prepared.square[None]))
 
     def first_stage(self, picture: Picture, effort: Effort) -> tuple[Tensor, Tensor]:
