@@ -44,7 +44,32 @@ def _transformers(
     )
 
 
-class DownBlock2D(nn.Module):
+class _Level(nn.Module):
+    """Residual blocks, after which nothing looks across the pictures."""
+
+    def _across(self, index: int, x: Tensor, rows: Rows, text: TextCache) -> Tensor:
+        """The picture after what follows one of the residual blocks."""
+        return x
+
+
+class _WithTransformers(_Level):
+    """To be named before a level: it gets a transformer after each residual block."""
+
+    resnets: nn.ModuleList
+
+    def __init__(self, *, heads: int, cross_attention_dim: int, transformer_layers: int = 1, **levels: Any) -> None:
+        super().__init__(**levels)
+        channels, groups = levels["out_channels"], levels.get("norm_groups", 32)
+        self.attentions = _transformers(
+            len(self.resnets), channels, heads, cross_attention_dim, groups, transformer_layers
+        )
+
+    def _across(self, index: int, x: Tensor, rows: Rows, text: TextCache) -> Tensor:
+        result: Tensor = self.attentions[index](x, rows, text)
+        return result
+
+
+class DownBlock2D(_Level):
     """Residual blocks, and half the resolution after them."""
 
     def __init__(
@@ -80,23 +105,9 @@ class DownBlock2D(nn.Module):
             skips.append(x)
         return x, skips
 
-    def _across(self, index: int, x: Tensor, rows: Rows, text: TextCache) -> Tensor:
-        return x
 
-
-class CrossAttnDownBlockMV2D(DownBlock2D):
+class CrossAttnDownBlockMV2D(_WithTransformers, DownBlock2D):
     """A transformer after each residual block."""
-
-    def __init__(self, *, heads: int, cross_attention_dim: int, transformer_layers: int = 1, **levels: Any) -> None:
-        super().__init__(**levels)
-        channels, groups = levels["out_channels"], levels.get("norm_groups", 32)
-        self.attentions = _transformers(
-            len(self.resnets), channels, heads, cross_attention_dim, groups, transformer_layers
-        )
-
-    def _across(self, index: int, x: Tensor, rows: Rows, text: TextCache) -> Tensor:
-        result: Tensor = self.attentions[index](x, rows, text)
-        return result
 
 
 class UNetMidBlockMV2DCrossAttn(nn.Module):
@@ -131,7 +142,7 @@ class UNetMidBlockMV2DCrossAttn(nn.Module):
         return x
 
 
-class UpBlock2D(nn.Module):
+class UpBlock2D(_Level):
     """Residual blocks, each given one picture of the way down, and twice the resolution after them.
 
     Args:
@@ -176,20 +187,6 @@ class UpBlock2D(nn.Module):
             x = step(x)
         return x
 
-    def _across(self, index: int, x: Tensor, rows: Rows, text: TextCache) -> Tensor:
-        return x
 
-
-class CrossAttnUpBlockMV2D(UpBlock2D):
+class CrossAttnUpBlockMV2D(_WithTransformers, UpBlock2D):
     """A transformer after each residual block."""
-
-    def __init__(self, *, heads: int, cross_attention_dim: int, transformer_layers: int = 1, **levels: Any) -> None:
-        super().__init__(**levels)
-        channels, groups = levels["out_channels"], levels.get("norm_groups", 32)
-        self.attentions = _transformers(
-            len(self.resnets), channels, heads, cross_attention_dim, groups, transformer_layers
-        )
-
-    def _across(self, index: int, x: Tensor, rows: Rows, text: TextCache) -> Tensor:
-        result: Tensor = self.attentions[index](x, rows, text)
-        return result

@@ -116,8 +116,6 @@ def complete(transitions: Transitions, storage: Storage) -> Ending:
 @pytest.fixture
 def model(client: FlaskClient, worker: WorkerInfo, redis: Any) -> None:
     """A worker offers SyncHuman."""
-    params = "pipelines.synchuman.params:SyncHumanParams"
-    pipelines.PIPELINES["synchuman"] = pipelines.Entry(params, "nowhere:SyncHuman", "device", weights="synchuman")
     Fleet(redis).publish(replace(worker, pipelines=["relief", "probe", "synchuman"]), 600)
 
 
