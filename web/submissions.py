@@ -11,13 +11,16 @@ from flask import Request
 from werkzeug.datastructures import FileStorage
 
 import pipelines
+from configs import logs
 from configs.settings import Settings
 from jobs.errors import JobGone, NoWorker, RedisUnavailable, TooManyJobs
-from jobs.queue import Input, JobQueue
+from jobs.queue import Input, JobQueue, JobView
+from jobs.records import JobRequest
 from jobs.remote import FetchFailed, RemoteTooLarge, UrlNotAllowed, check_url, fetch_image
 from pipelines.base import Params
 from pipelines.errors import PipelineUnavailable
 from storage.errors import StorageFull
+from web.context import client, context
 from web.errors import BadRequest
 from web.images import BadImage, BadImageField, ImageTooLarge, NotAnImage, check_image, decode_base64_image
 from web.validation import check
@@ -186,6 +189,45 @@ def check_params(params_class: type[P], fields: Mapping[str, Any], seed: int) ->
         with suppress(BadRequest):
             return check(params_class, {**fields, "seed": seed})
     return check(params_class, fields)
+
+
+def hand_in(
+    dialect: str,
+    choice: Choice,
+    params: Params,
+    inputs: list[Input],
+    image_name: str,
+    *,
+    fields: Mapping[str, Any],
+    remarks: list[str],
+    key: str,
+    made_from: str = "",
+) -> JobView:
+    """The job that a checked submit brings.
+
+    Args:
+        fields: as sent.
+        remarks: what the client should know about them.
+        key: the Idempotency-Key; empty for none.
+        made_from: the id of the earlier job whose structure is the input; empty where pictures are.
+    Raises:
+        as JobQueue.submit, BadRequest, UrlNotAllowed.
+    """
+    parts, entry = context(), pipelines.entry(choice.pipeline)
+    job = JobRequest(
+        client(),
+        dialect,
+        choice.pipeline,
+        params.model_dump(mode="json"),
+        image_name,
+        choice.warnings + remarks,
+        key,
+        webhook_url=webhook_url(fields, parts.settings),
+        wants_preview=entry.preview and parts.settings.previews and not made_from,  # which is made of pictures
+        submitted_by=logs.request_id(),
+        made_from=made_from,
+    )
+    return parts.queue.submit(job, inputs, entry.lane)
 
 
 def check_count(params: Params, count: int) -> None:

@@ -13,10 +13,9 @@ from werkzeug.http import parse_options_header
 from werkzeug.wrappers import Response
 
 import pipelines
-from configs import logs
 from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.queue import Input, JobView
-from jobs.records import JobRecord, JobRequest, JobStatus
+from jobs.records import JobRecord, JobStatus
 from pipelines.synchuman.params import SyncHumanParams
 from storage import StoredObject
 from storage.errors import ObjectNotFound
@@ -35,9 +34,9 @@ from web.submissions import (
     check_count,
     check_params,
     choose,
+    hand_in,
     pictures,
     read,
-    webhook_url,
 )
 from web.synchuman import (
     API_VERSION,
@@ -144,23 +143,19 @@ def _submitted(form: SyncHumanForm, submission: Submission) -> JobView:
         return known
     source = _earlier(form, submission) if form.stage == stages.LAST else _pictures(form, submission)
     name = source.choice.pipeline
-    entry, params_class = pipelines.entry(name), pipelines.params_class(name)
-    params = check_params(params_class, fields, form.seed)
+    params = check_params(pipelines.params_class(name), fields, form.seed)
     check_count(params, len(source.inputs))
-    job = JobRequest(
-        who,
+    return hand_in(
         OWN,
-        name,
-        params.model_dump(mode="json"),
+        source.choice,
+        params,
+        source.inputs,
         source.image_name,
-        source.choice.warnings + _remarks(form, fields, name),
-        key,
-        webhook_url=webhook_url(fields, parts.settings),
-        wants_preview=entry.preview and parts.settings.previews and not source.made_from,  # which is made of pictures
-        submitted_by=logs.request_id(),
+        fields=fields,
+        remarks=_remarks(form, fields, name),
+        key=key,
         made_from=source.made_from,
     )
-    return parts.queue.submit(job, source.inputs, entry.lane)
 
 
 def _pictures(form: SyncHumanForm, submission: Submission) -> _Source:

@@ -7,10 +7,9 @@ from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, ConfigDict, Field
 
 import pipelines
-from configs import logs
 from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.queue import JobView
-from jobs.records import JobRequest, JobStatus
+from jobs.records import JobStatus
 from storage.errors import ObjectNotFound
 from web import stages
 from web.answers import Accepted, QueueStatus, RequestList
@@ -19,17 +18,7 @@ from web.errors import NotComplete
 from web.forms import picture_form
 from web.operations import Answer, operation
 from web.resources.jobs import LOOK_REFUSALS, Wait, describe, idempotency_key, look, retry_after, urls
-from web.submissions import (
-    REFUSALS,
-    Choice,
-    Submission,
-    check_count,
-    check_params,
-    choose,
-    pictures,
-    read,
-    webhook_url,
-)
+from web.submissions import REFUSALS, Choice, Submission, check_count, check_params, choose, hand_in, pictures, read
 from web.validation import check, unknown
 
 OWN = "trellis"
@@ -94,22 +83,18 @@ def image_to_3d() -> ResponseReturnValue:
             parts.queue.admit(who, choice.pipeline)
         inputs, image_name = pictures(submission, parts.settings)
         check_count(params, len(inputs))
-    warnings = choice.warnings + unknown(fields, TrellisForm, params_class, extra=_PICTURES)
-    entry = pipelines.entry(choice.pipeline)
-    job = JobRequest(
-        who,
+    view = hand_in(
         OWN,
-        choice.pipeline,
-        params.model_dump(mode="json"),
+        choice,
+        params,
+        inputs,
         image_name,
-        warnings,
-        key,
-        webhook_url=webhook_url(fields, parts.settings),
-        wants_preview=entry.preview and parts.settings.previews and not earlier,  # which is made of pictures
-        submitted_by=logs.request_id(),
+        fields=fields,
+        remarks=unknown(fields, TrellisForm, params_class, extra=_PICTURES),
+        key=key,
         made_from=earlier.record.id if earlier else "",
     )
-    return jsonify(_accepted(parts.queue.submit(job, inputs, entry.lane)))
+    return jsonify(_accepted(view))
 
 
 def _choice(form: TrellisForm, submission: Submission) -> tuple[Choice, stages.Structure | None]:
