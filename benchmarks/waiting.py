@@ -8,15 +8,10 @@ when a `/health` was wrong.
 import argparse
 import io
 import json
-import selectors
-import socket
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +19,7 @@ import requests
 import urllib3
 from PIL import Image
 
+from benchmarks.crowd import Wires, until
 from benchmarks.load import Load, hammer
 from maquette_client.service import LocalService
 
@@ -52,71 +48,12 @@ def address(number: int) -> dict[str, str]:
     return {"X-Forwarded-For": f"10.1.{number // 250}.{number % 250 + 1}"}
 
 
-class Waiters:
-    """Clients that have each sent a picture and wait. One thread and a selector: they cost next to nothing."""
-
-    def __init__(self, url: str, count: int) -> None:
-        self._url = url
-        self._heard = [b""] * count
-        self._ended_at = [0.0] * count
-        self._selector = selectors.DefaultSelector()
-        self._closing = False
-        self._thread = threading.Thread(target=self._listen, name="waiters")
-
-    def __enter__(self) -> "Waiters":
-        where = urlsplit(self._url)
-        for number in range(len(self._heard)):
-            wire = socket.create_connection((str(where.hostname), int(where.port or 80)), timeout=30)
-            wire.sendall(_request(where.netloc, number))
-            self._selector.register(wire, selectors.EVENT_READ, number)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._closing = True
-        self._thread.join()
-        for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]
-        self._selector.close()
-
-    @property
-    def waiting(self) -> int:
-        """How many have heard nothing yet."""
-        return sum(not heard for heard in self._heard)
-
-    def answers(self) -> list[bytes]:
-        """What each client has heard, once all have heard the end or patience has."""
-        until(lambda: all(self._ended_at), _ENDS_S)
-        return self._heard
-
-    def _listen(self) -> None:
-        while not self._closing:
-            for key, _ in self._selector.select(0.1):
-                wire, number = key.fileobj, key.data
-                assert isinstance(wire, socket.socket)
-                part = wire.recv(65536)
-                self._heard[number] += part
-                if not part:  # the request has asked for the connection's end
-                    self._ended_at[number] = time.monotonic()
-                    self._selector.unregister(wire)
-                    wire.close()
-
-
 def _request(host: str, number: int) -> bytes:
     fields = {"pipeline": PIPELINE, "seed": str(number), "image": ("a.png", picture(number), "image/png")}
     body, kind = urllib3.encode_multipart_formdata(fields)
     headers = {"Host": host, "Content-Type": kind, "Content-Length": str(len(body)), "Connection": "close"}
     told = "".join(f"{name}: {value}\r\n" for name, value in (headers | address(number)).items())
     return f"POST /generate HTTP/1.1\r\n{told}\r\n".encode() + body
-
-
-def until(condition: Callable[[], bool], within_s: float) -> None:
-    """Waits until the condition holds, or for so long."""
-    deadline = time.monotonic() + within_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
 
 
 def own(url: str, number: int, heard: bytes) -> bool:
@@ -149,13 +86,15 @@ def measure(folder: Path, clients: int, seconds: float) -> dict[str, float]:
     with LocalService(folder, _SETTINGS) as service:
         alone = health(service.url, seconds)
         job = hold(service.url)
-        with Waiters(service.url, clients) as waiters:
+        asked = [_request(urlsplit(service.url).netloc, number) for number in range(clients)]
+        with Wires(service.url, asked) as waiters:
             until(lambda: _waiting(service.url) == clients, _ENDS_S)
             load = health(service.url, seconds)
-            waited = waiters.waiting
+            waited = sum(not heard for heard in waiters.heard)
             began = time.monotonic()
             requests.delete(f"{service.url}/jobs/{job}", timeout=30).raise_for_status()
-            heard = waiters.answers()
+            until(lambda: all(waiters.ended), _ENDS_S)
+            heard = waiters.heard
             took = time.monotonic() - began
         right = sum(own(service.url, number, one) for number, one in enumerate(heard))
         ids = {json.loads(one.partition(b"\r\n\r\n")[2] or b"{}").get("job_id") for one in heard}

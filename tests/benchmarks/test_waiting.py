@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.waiting import Waiters, measure, own
+from benchmarks.crowd import Wires
+from benchmarks.waiting import measure, own
 
 
 @pytest.mark.service
@@ -20,5 +21,5 @@ def test_another_answer_is_not_theirs(heard: bytes) -> None:
 
 
 def test_nobody_waits_without_a_service() -> None:
-    with pytest.raises(OSError), Waiters("http://127.0.0.1:1", 1):
+    with pytest.raises(OSError), Wires("http://127.0.0.1:1", [b""]):
         raise AssertionError("it has connected")
